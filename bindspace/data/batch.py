@@ -1,0 +1,42 @@
+"""What the data layer hands to training: one batch from one source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class BadRow:
+    """A cell that `read` refused: which source (manifest path), event and modality, and the reason."""
+
+    source: str
+    id: str
+    modality: str
+    reason: str
+
+
+@dataclass
+class Batch:
+    """One batch of B events from one source; modalities may be missing from some events.
+
+    `rows[name]` (n,) int64 says which of the B events hold that modality, ascending; `digests[name]` (n, 32) uint8 is
+    the SHA-256 of each one's content and fragment. A modality comes either as `inputs[name]`, what `prepare` returned
+    for its n samples, or as `vectors[name]` (n, dim), unit vectors of a frozen tower computed once.
+    """
+
+    source: str
+    ids: list[str]
+    rows: dict[str, Tensor]
+    digests: dict[str, Tensor]
+    inputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+    bad: list[BadRow] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its tensors on `device`."""
+        move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731
+        inputs = {name: move(batch) for name, batch in self.inputs.items()}
+        return Batch(self.source, self.ids, move(self.rows), move(self.digests), inputs, move(self.vectors), self.bad)

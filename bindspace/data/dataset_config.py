@@ -1,0 +1,31 @@
+"""The contract of a data set plugin, version 1: an entry point in the group `bindspace.datasets`. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bindspace.settings import Source
+
+
+@dataclass(kw_only=True)
+class DatasetConfig:
+    """A data set that can write itself as manifests and ordinary files, which are then read like anybody's data."""
+
+    contract: ClassVar[int] = 1
+
+    root: str = "outputs/data"  # where `sources` keeps what it writes
+
+    def rows(self, split: str) -> Iterator[dict[str, Any]]:
+        """The manifest rows of a split (`train`, `val`, `test`), as they would be written."""
+        raise NotImplementedError
+
+    def write(self, out: Path) -> Path:
+        """Writes one manifest with its files into `out`, and returns the manifest's path."""
+        raise NotImplementedError
+
+    def sources(self, pairs: Sequence[tuple[str, str]], modalities: Sequence[str]) -> dict[str, list[Source]]:
+        """What a training run over these pairs reads: `train`, `val` and `test` sources, written under `root` once."""
+        raise NotImplementedError

@@ -1,0 +1,45 @@
+"""Heads: features of an encoder to a point of the space. Torch only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bindspace.modality import Head
+
+
+def build_head(kind: Head, width: int, dim: int) -> nn.Module:
+    """The projection (B, width) -> (B, dim), before normalisation.
+
+    `linear` is LayerNorm and one matrix, as in ImageBind (Girdhar et al. 2023, section 4); `mlp` has one hidden layer
+    of `width`; `identity` needs `width == dim`, since the tower ends in the space already.
+    """
+    if kind is Head.linear:
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim, bias=False))
+    if kind is Head.mlp:
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim, bias=False))
+    if width != dim:
+        raise ValueError(f"a head `identity` needs a tower of the space's dim {dim}, got width {width}: set dim={width}")
+    return nn.Identity()
+
+
+class Temperature(nn.Module):
+    """The logit scale 1 / temperature of one pair, fixed or learned.
+
+    Learned in log space and clamped, so that the scale stays within 1 / `minimum` (CLIP: Radford et al. 2021, section
+    2.5).
+    """
+
+    def __init__(self, temperature: float, learned: bool, minimum: float = 0.01) -> None:
+        super().__init__()
+        log_scale = torch.tensor(1.0 / temperature).log()
+        self.max_log_scale = float(torch.tensor(1.0 / minimum).log())
+        self.learned = learned
+        if learned:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+
+    def forward(self) -> Tensor:
+        """The factor on cosine similarities: a scalar tensor."""
+        return self.log_scale.clamp(max=self.max_log_scale).exp() if self.learned else self.log_scale.exp()

@@ -1,0 +1,175 @@
+"""What a run can set, as dataclasses. Standard library only, so that reading a config costs nothing.
+
+Hydra composes these (`bindspace.config`), but nothing here knows Hydra: a library user builds them by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Size(Enum):
+    """The one dial: it scales the towers (`ModalityConfig.sizes`), the space, the batch and the steps together."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+
+
+class Augment(Enum):
+    """How much training samples of a source are varied."""
+
+    none = "none"
+    weak = "weak"
+    strong = "strong"
+
+
+class Precision(Enum):
+    """Arithmetic of training. `auto`: bf16 where the processor or GPU has matrix units for it, else float32."""
+
+    auto = "auto"
+    float32 = "float32"
+    bf16 = "bf16"
+
+
+@dataclass
+class Source:
+    """One manifest to read from, and how: an item of `data.train`, `data.val`, `data.test`."""
+
+    path: str  # a .jsonl, .csv or .parquet file, or a folder that holds `manifest.*`
+    root: str | None = None  # what paths in it are relative to; None: its folder
+    modalities: list[str] | None = None  # which columns to use; None: all that are selected
+    weight: float = 1.0  # share of the batches, beside the other sources
+    batch: int | None = None  # None: data.batch
+    augment: Augment = Augment.weak
+    where: dict[str, Any] = field(default_factory=dict)  # keep rows whose columns equal these values (or are in a list)
+    read: dict[str, dict[str, Any]] = field(default_factory=dict)  # per modality: settings that `read` gets as info
+    pool: str = "main"  # test sources of one name are measured as one pool
+
+
+@dataclass
+class DataSettings:
+    """`data.*`: where events come from."""
+
+    train: list[Source] = field(default_factory=list)
+    val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
+    test: list[Source] = field(default_factory=list)
+    dataset: dict[str, Any] | None = None  # {name: <entry point>, ...}: writes the sources itself
+    batch: int = 128  # events a step, over all ranks together
+    val_fraction: float = 0.05
+    workers: int = 1
+    memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
+    max_bad_fraction: float = 0.01
+
+
+@dataclass
+class Pair:
+    """Two modalities that are trained against each other: an item of `pairs`."""
+
+    of: list[str]
+    weight: float = 1.0
+    temperature: float | None = None  # None: loss.temperature
+    learned: bool | None = None  # None: loss.learned
+
+
+@dataclass
+class LossSettings:
+    """`loss.*`: symmetric InfoNCE and its temperature."""
+
+    temperature: float = 0.07
+    learned: bool = True
+    min_temperature: float = 0.01  # a learned temperature is clamped to this
+    mask_duplicates: bool = True  # rows with the same content on either side are not negatives of each other
+
+
+@dataclass
+class OptimSettings:
+    """`optim.*`: AdamW, warm-up, cosine."""
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.05  # not on biases, norms and temperatures
+    warmup: float = 0.1  # share of the steps
+    clip: float = 1.0  # gradient norm; 0: off
+
+
+@dataclass
+class Stage:
+    """A part of the schedule: which pairs are trained for how many steps, and what stands still meanwhile."""
+
+    name: str
+    steps: int
+    pairs: list[str] = field(default_factory=lambda: ["all"])  # names like `image-text`; `all`; `rest`: in no earlier stage
+    freeze: list[str] = field(default_factory=list)  # modalities; `done`: all that an earlier stage trained
+    lr: float = 1.0  # factor on optim.lr
+
+
+@dataclass
+class TrainerSettings:
+    """`trainer.*`: how the steps are run."""
+
+    devices: int = 1
+    accelerator: str = "auto"
+    precision: Precision = Precision.auto
+    threads: int | None = None  # None: as many as there are cores
+    accumulate: int = 1  # plain gradient accumulation: adds no negatives, and says so
+    checkpoint_every: int = 200  # steps
+    val_every: int = 0  # steps; 0: at the end of each stage
+    log_every: int = 10
+    progress: bool = True
+    keep_best: str | None = None  # a validation metric, e.g. `val/image-text/r10`; recorded as `selected_on`
+
+
+@dataclass
+class LoggerSettings:
+    """`logger.*`: metrics.csv is always written."""
+
+    tensorboard: bool = True
+
+
+@dataclass
+class BenchmarkSettings:
+    """`benchmark.*`: how a space is measured."""
+
+    modalities: list[str] | None = None  # None: all that the space and the pool share
+    k: list[int] = field(default_factory=lambda: [1, 5, 10])
+    permutations: int = 10000
+    zero_shot: list[str] | None = None  # attribute columns; None: all with 2..100 values
+    templates: dict[str, list[str]] = field(default_factory=lambda: {"default": ["{}", "a {}"]})  # by attribute
+    batch_size: int = 128
+    seed: int = 0
+
+
+@dataclass
+class TrainRun:
+    """The whole config of `bindspace train`."""
+
+    size: Size = Size.tiny
+    dim: int = 128
+    pivot: str = "???"  # a role, not a name: conf/train.yaml chooses the modality
+    modality: dict[str, Any] = field(default_factory=dict)  # name -> the plugin's own dataclass
+    pairs: list[Pair] | None = None  # None: the star round the pivot
+    data: DataSettings = field(default_factory=DataSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    stages: list[Stage] = field(default_factory=lambda: [Stage("joint", 1000)])
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    logger: LoggerSettings = field(default_factory=LoggerSettings)
+    benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    seed: int = 0
+    out: str | None = None  # None: outputs/<experiment>/<date_time>
+    run: str | None = None  # a run folder to go on with
+    extend: str | None = None  # a space folder that newcomers join
+
+
+@dataclass
+class BenchmarkRun:
+    """The whole config of `bindspace benchmark`."""
+
+    space: str = "???"
+    out: str = "???"
+    data: DataSettings = field(default_factory=DataSettings)
+    benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    device: str = "auto"

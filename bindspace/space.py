@@ -1,0 +1,156 @@
+"""The space: encoders, heads and temperatures. Pure torch: no Lightning, no Hydra, and no modality by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bindspace.errors import UserError, unknown
+from bindspace.heads import Temperature, build_head
+from bindspace.modality import BadSample, ModalityConfig
+
+if TYPE_CHECKING:
+    from bindspace.ledger import Ledger
+
+
+def pair_name(a: str, b: str, pivot: str) -> str:
+    """The one name of an unordered pair: the pivot stands first, others by alphabet."""
+    first, second = sorted((a, b), key=lambda name: (name != pivot, name))
+    return f"{first}-{second}"
+
+
+class Tower(nn.Module):
+    """One modality: its encoder and its head."""
+
+    def __init__(self, config: ModalityConfig, dim: int, *, pretrained: bool) -> None:
+        super().__init__()
+        self.encoder = config.encoder(pretrained=pretrained)
+        self.head = build_head(config.head, config.width, dim)
+
+    def features(self, owner: Tensor | None = None, **batch: Tensor) -> Tensor:
+        """What comes before head and normalisation, (R, width); rows of one sample are averaged to (n, width)."""
+        features = self.encoder(**batch)
+        return features if owner is None else _mean_by_owner(features, owner)
+
+    def forward(self, owner: Tensor | None = None, **batch: Tensor) -> Tensor:
+        """Unit vectors (n, dim) in float32: a sample of several rows is the normalised mean of their unit vectors."""
+        z = F.normalize(self.head(self.encoder(**batch)).float(), dim=-1)
+        return z if owner is None else F.normalize(_mean_by_owner(z, owner), dim=-1)
+
+
+def _mean_by_owner(rows: Tensor, owner: Tensor) -> Tensor:
+    total = int(owner.max()) + 1
+    sums = rows.new_zeros(total, rows.shape[1]).index_add(0, owner, rows)
+    return sums / torch.bincount(owner, minlength=total).unsqueeze(1).to(rows.dtype)
+
+
+class Space(nn.Module):
+    """Encoders and heads by modality, a temperature by trained pair, and the ledger of what they have seen.
+
+    `configs`: modality name -> its plugin's config. `pretrained`: towers load the file their config names.
+    """
+
+    def __init__(self, configs: Mapping[str, ModalityConfig], dim: int, pivot: str, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.configs = dict(configs)
+        self.dim = dim
+        self.pivot = pivot
+        self.towers = nn.ModuleDict({name: Tower(config, dim, pretrained=pretrained) for name, config in configs.items()})
+        self.temperatures = nn.ModuleDict()
+        self.ledger: Ledger | None = None
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the modalities that are built."""
+        return list(self.configs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def add_temperature(self, a: str, b: str, temperature: float, learned: bool, minimum: float = 0.01) -> None:
+        """Gives the pair a temperature, unless it has one."""
+        name = pair_name(a, b, self.pivot)
+        if name not in self.temperatures:
+            self.temperatures[name] = Temperature(temperature, learned, minimum)
+
+    def logit_scale(self, a: str, b: str) -> Tensor:
+        """The factor on cosine similarities of the pair: a scalar tensor."""
+        return self.temperatures[pair_name(a, b, self.pivot)]()
+
+    def forward(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
+        """Unit vectors (n, dim) of a prepared batch of one modality, with gradient."""
+        return self.towers[self._known(name)](**batch)
+
+    @torch.inference_mode()
+    def encode(self, *, batch_size: int = 64, **prepared: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
+        """Unit vectors (n, dim) of what `prepare` returned, or of its single tensor, by modality."""
+        return {name: self._batched(self._tower(name), batch, batch_size) for name, batch in prepared.items()}
+
+    @torch.inference_mode()
+    def features(self, *, batch_size: int = 64, **prepared: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
+        """What comes before head and normalisation, (n, width), by modality."""
+        return {name: self._batched(self._tower(name).features, batch, batch_size) for name, batch in prepared.items()}
+
+    @torch.inference_mode()
+    def embed(self, *, batch_size: int = 64, **items: Sequence[Any]) -> dict[str, Tensor]:
+        """Reads, prepares and encodes items: paths, bytes, arrays, tensors or strings, as the modality's plugin takes them.
+
+        Returns unit float32 vectors (N, dim) on the CPU by modality, e.g. `embed(audio=["a.flac"], text=["a dog"])`.
+        Raises `UserError` that names the item which cannot be read.
+        """
+        return {name: self._embed(name, values, batch_size) for name, values in items.items()}
+
+    def _embed(self, name: str, items: Sequence[Any], batch_size: int) -> Tensor:
+        tower, config = self._tower(name), self.configs[name]
+        if isinstance(items, (str, bytes)):
+            raise UserError(f"{name}: expected a list of items, got one {type(items).__name__}: write [{items!r}]")
+        vectors = []
+        for start in range(0, len(items), batch_size):
+            samples = [read_item(config, item, start + i) for i, item in enumerate(items[start : start + batch_size])]
+            batch = {key: value.to(self.device) for key, value in config.prepare(samples).items()}
+            vectors.append(tower(**batch).cpu())
+        return torch.cat(vectors) if vectors else torch.empty(0, self.dim)
+
+    def _batched(self, call: Any, batch: Mapping[str, Tensor] | Tensor, batch_size: int) -> Tensor:
+        rows = dict(batch) if isinstance(batch, Mapping) else {_single_key(call): batch}
+        owner = rows.get("owner")
+        if owner is not None:  # rows of one sample stay together
+            return call(**{key: value.to(self.device) for key, value in rows.items()})
+        total = len(next(iter(rows.values())))
+        chunks = (slice(start, start + batch_size) for start in range(0, total, batch_size))
+        return torch.cat([call(**{key: value[chunk].to(self.device) for key, value in rows.items()}) for chunk in chunks])
+
+    def _tower(self, name: str) -> Tower:
+        tower = self.towers[self._known(name)]
+        assert isinstance(tower, Tower)
+        return tower.eval()
+
+    def _known(self, name: str) -> str:
+        if name not in self.configs:
+            raise UserError(unknown("modality of this space", name, self.configs))
+        return name
+
+
+def read_item(config: ModalityConfig, item: Any, index: int, info: Mapping[str, Any] | None = None) -> Any:
+    """Reads one item handed over by a user. Raises `UserError` that names it by its index."""
+    from pathlib import Path
+
+    from bindspace.modality import Cell
+
+    source = Path(item) if config.cell is Cell.path and isinstance(item, str) else item
+    try:
+        return config.read(source, info or {})
+    except (BadSample, OSError) as error:
+        shown = f" ({item})" if isinstance(item, (str, Path)) else ""
+        raise UserError(f"{config.modality}[{index}]{shown}: {error}") from error
+
+
+def frozen_state(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Copies of all parameters and buffers, to check afterwards that none has moved."""
+    return [tensor.detach().clone() for module in modules for tensor in [*module.parameters(), *module.buffers()]]
