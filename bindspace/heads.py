@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -24,17 +26,16 @@ def build_head(kind: Head, width: int, dim: int) -> nn.Module:
 
 
 class Temperature(nn.Module):
-    """The logit scale 1 / temperature of one pair, fixed or learned.
+    """The logit scale 1 / temperature of one pair, fixed or learned in log space (CLIP: Radford et al. 2021, section 2.5).
 
-    Learned in log space and clamped, so that the scale stays within 1 / `minimum` (CLIP: Radford et al. 2021, section
-    2.5).
+    A learned one is kept at or above `minimum` by `clamp_`, which training calls after each step.
     """
 
     def __init__(self, temperature: float, learned: bool, minimum: float = 0.01) -> None:
         super().__init__()
-        log_scale = torch.tensor(1.0 / temperature).log()
-        self.max_log_scale = float(torch.tensor(1.0 / minimum).log())
         self.learned = learned
+        self.minimum = minimum
+        log_scale = -torch.tensor(float(temperature)).log()
         if learned:
             self.log_scale = nn.Parameter(log_scale)
         else:
@@ -42,4 +43,10 @@ class Temperature(nn.Module):
 
     def forward(self) -> Tensor:
         """The factor on cosine similarities: a scalar tensor."""
-        return self.log_scale.clamp(max=self.max_log_scale).exp() if self.learned else self.log_scale.exp()
+        return self.log_scale.exp()
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Brings a learned temperature back to the minimum where a step went below."""
+        if self.learned:
+            self.log_scale.clamp_(max=-math.log(self.minimum))
