@@ -1,0 +1,100 @@
+"""Files that appear whole or not at all: written under a temporary name beside their place, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bindspace.errors import UserError
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Writes the file whole or not at all, making its folder. Raises `UserError` where it cannot be written."""
+    path = Path(path)
+    temporary = _beside(path, "tmp")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes UTF-8 text, whole or not at all."""
+    return write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Writes indented JSON that a person can read, whole or not at all; NaN and infinity are refused."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def replace_folder(folder: str | Path) -> Iterator[Path]:
+    """Yields an empty folder to fill, and puts it in the place of `folder` when the block ends without an error.
+
+    An older folder stays where it is until the new one is complete, and is put back if the last step fails. If the
+    block raises, nothing is left behind.
+
+    >>> with replace_folder(Path("outputs/space")) as new:
+    ...     write_text(new / "README.md", "hello")  # doctest: +SKIP
+    """
+    target = Path(os.path.realpath(folder))
+    new, old = _beside(target, "new"), _beside(target, "old")
+    with _writing(target):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+    try:
+        yield new
+        with _writing(target):
+            _swap(new, target, old)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """No portable call exchanges two folders: for a moment there is only `old`, which comes back if renaming fails."""
+    if not target.exists():
+        new.rename(target)
+        return
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _beside(path: Path, purpose: str) -> Path:
+    return path.with_name(f".{path.name}.{purpose}-{os.getpid()}")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}: choose another folder or make room"
+        ) from error
