@@ -1,0 +1,143 @@
+"""Callbacks of a run: checkpoints that survive a kill, bad rows, progress, and validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from bindspace.benchmark.retrieval import ranks_both_ways
+from bindspace.data import BadRows, Batch, Pool
+from bindspace.errors import UserError
+from bindspace.progress import Progress
+from bindspace.space import Space, pair_name
+from bindspace.training.module import BindModule
+
+
+class SaveLast(L.Callback):
+    """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage: to a temporary name, then renamed."""
+
+    def __init__(self, path: Path, every: int, stage: int) -> None:
+        self.path, self.every, self.stage = path, every, stage
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Saves when it is time. The last step of a stage is saved by `on_train_end`."""
+        if self.every and trainer.global_step % self.every == 0 and trainer.global_step < trainer.max_steps:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Saves the finished stage."""
+        trainer.save_checkpoint(self.path)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Says which stage the step belongs to."""
+        checkpoint["stage"] = self.stage
+
+
+class WatchBadRows(L.Callback):
+    """Collects cells that could not be read, writes bad_rows.jsonl, and stops the run when they are too many."""
+
+    def __init__(self, bad: BadRows, path: Path, total_rows: int, max_fraction: float) -> None:
+        self.bad, self.path, self.total_rows, self.max_fraction = bad, path, total_rows, max_fraction
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, _: int) -> None:
+        """Adds the batch's bad cells."""
+        if not batch.bad:
+            return
+        self.bad.add(batch.bad)
+        if trainer.is_global_zero:
+            self.bad.write(self.path)
+        self.bad.check(self.total_rows, self.max_fraction)
+
+
+class ShowProgress(L.Callback):
+    """One bar a stage, with the time left and the loss."""
+
+    def __init__(self, name: str, steps: int, shown: bool) -> None:
+        self.name, self.steps, self.shown = name, steps, shown
+        self.progress: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Opens the bar at the step that a resumed run goes on from."""
+        shown = self.shown and trainer.is_global_zero
+        self.progress = Progress(f"stage {self.name}", self.steps, start=trainer.global_step, shown=shown).__enter__()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """One step more."""
+        if self.progress is not None:
+            self.progress.advance(note=f"loss {float(trainer.callback_metrics['train/loss']):.2f}")
+
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        """Closes the bar, after an error too."""
+        if self.progress is not None:
+            self.progress.__exit__()
+            self.progress = None
+
+
+class Validate(L.Callback):
+    """R@1, 5, 10 both ways of the stage's pairs on the validation pool, every so many steps and at the end of a stage.
+
+    `keep_best`: a metric of these, e.g. `val/image-text/r10`. The weights that were best by it are put back at the
+    end of the stage, and the ledger records it as `selected_on`.
+    """
+
+    def __init__(self, pool: Pool, every: int, keep_best: str | None) -> None:
+        self.pool, self.every, self.keep_best = pool, every, keep_best
+        self.best: tuple[float, dict[str, Tensor]] | None = None
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Measures when it is time."""
+        if self.every and trainer.global_step % self.every == 0:
+            self._measure(module)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Measures the end of the stage, and puts the best weights back where that is asked for."""
+        if not (self.every and trainer.global_step % self.every == 0):
+            self._measure(module)
+        if self.best is not None and isinstance(module, BindModule) and self.keep_best is not None:
+            module.space.load_state_dict(self.best[1])
+            assert module.space.ledger is not None
+            module.space.ledger.select(self.keep_best)
+
+    def _measure(self, module: L.LightningModule) -> None:
+        assert isinstance(module, BindModule)
+        metrics = validate(module.space, self.pool, [(pair.of[0], pair.of[1]) for pair in module.pairs])
+        module.write(metrics)
+        if self.keep_best is None:
+            return
+        if self.keep_best not in metrics:
+            measured = ", ".join(name for name in metrics if name.endswith("r10"))
+            raise UserError(f"trainer.keep_best={self.keep_best!r} is not measured in this stage: choose one of {measured}")
+        if self.best is None or metrics[self.keep_best] > self.best[0]:
+            weights = {name: tensor.detach().clone() for name, tensor in module.space.state_dict().items()}
+            self.best = (metrics[self.keep_best], weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far goes into the checkpoint."""
+        return {} if self.best is None else {"metric": self.best[0], "weights": self.best[1]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the best so far."""
+        self.best = (state["metric"], state["weights"]) if state else None
+
+
+def validate(space: Space, pool: Pool, pairs: list[tuple[str, str]], batch_size: int = 128) -> dict[str, float]:
+    """Recall of trained pairs on a matched pool: `val/<pair>/r10` is the mean of both directions, in 0..1."""
+    names = sorted({name for pair in pairs for name in pair})
+    z = {name: embed_pool(space, pool, name, batch_size) for name in names}
+    metrics: dict[str, float] = {}
+    for a, b in pairs:
+        forth, back = ranks_both_ways(z[a], z[b], *(pool.events(name) for name in (a, b)))
+        for k in (1, 5, 10):
+            both = ((forth <= k).float().mean() + (back <= k).float().mean()) / 2
+            metrics[f"val/{pair_name(a, b, space.pivot)}/r{k}"] = float(both)
+    return metrics
+
+
+def embed_pool(space: Space, pool: Pool, name: str, batch_size: int) -> Tensor:
+    """Unit vectors (items, dim) of a pool's distinct items of one modality."""
+    batches = pool.batches(name, batch_size)
+    return torch.cat([space.encode(**{name: prepared}, batch_size=batch_size)[name].cpu() for prepared in batches])

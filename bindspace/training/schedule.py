@@ -1,0 +1,91 @@
+"""The schedule: stages resolved against the pairs and sources of a run, and the learning rate within one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bindspace.errors import UserError, unknown
+from bindspace.settings import Pair, Stage
+from bindspace.space import pair_name
+
+
+@dataclass
+class Phase:
+    """A stage as it will be run: its pairs, what stands still, the sources it reads by index, and its steps."""
+
+    name: str
+    pairs: list[Pair]
+    freeze: list[str]
+    sources: list[int]
+    steps: int
+    lr: float
+
+
+def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
+    """The factor on the learning rate: linear over the first share of the steps, then half a cosine to zero."""
+    first = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        if step < first:
+            return (step + 1) / first
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - first) / max(1, steps - first))))
+
+    return factor
+
+
+def resolve(
+    stages: Sequence[Stage], pairs: Sequence[Pair], pivot: str, holds: Sequence[set[str]], weights: Sequence[float]
+) -> list[Phase]:
+    """The phases of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight.
+
+    A stage's `steps` count for a source of weight 1: the phase has steps x the sum of its sources' weights, so that a
+    pair gets its steps however many others are trained beside it. A stage of which no pair is listed is left out.
+    Raises `UserError` for a pair that no stage trains or no source holds.
+    """
+    by_name = {pair_name(pair.of[0], pair.of[1], pivot): pair for pair in pairs}
+    for name, pair in by_name.items():
+        if not any(set(pair.of) <= held for held in holds):
+            raise UserError(
+                f"no source in data.train holds both sides of the pair {name}: add one with the columns "
+                f"{pair.of[0]} and {pair.of[1]}, or leave the pair out with pairs=..."
+            )
+    phases: list[Phase] = []
+    trained: set[str] = set()
+    used: set[str] = set()
+    for stage in stages:
+        chosen = _chosen(stage, by_name, used, pivot)
+        if not chosen:
+            continue
+        members = {member for name in chosen for member in by_name[name].of}
+        freeze = _frozen(stage, members, trained)
+        if members <= set(freeze):
+            raise UserError(f"stage {stage.name!r} freezes every modality of its pairs: nothing is left to train")
+        read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
+        steps = round(stage.steps * sum(weights[i] for i in read))
+        phases.append(Phase(stage.name, [by_name[name] for name in chosen], freeze, read, steps, stage.lr))
+        trained |= members - set(freeze)
+        used |= set(chosen)
+    if missing := [name for name in by_name if name not in used]:
+        raise UserError(f"no stage trains {', '.join(missing)}: let one have pairs: [rest]")
+    return phases
+
+
+def _chosen(stage: Stage, by_name: dict[str, Pair], used: set[str], pivot: str) -> list[str]:
+    """Names of the listed pairs that a stage trains, in the order of the list."""
+    asked: set[str] = set()
+    for item in stage.pairs:
+        if item in ("all", "rest"):
+            asked |= {name for name in by_name if item == "all" or name not in used}
+        elif item.count("-") == 1:
+            asked.add(pair_name(*item.split("-"), pivot))
+        else:
+            raise UserError(unknown(f"pair of stage {stage.name!r}", item, [*by_name, "all", "rest"]))
+    return [name for name in by_name if name in asked]
+
+
+def _frozen(stage: Stage, members: set[str], trained: set[str]) -> list[str]:
+    """Modalities of the stage's pairs that stand still: those named, and with `done` those already trained."""
+    names = {name for name in stage.freeze if name != "done"}
+    return sorted(members & (names | (trained if "done" in stage.freeze else set())))
