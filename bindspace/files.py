@@ -86,6 +86,14 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def inside(folder: str | Path, name: str) -> Path:
+    """The path of a file of a folder that may be a stranger's. Raises `UserError` if a link leads out of the folder."""
+    path = Path(folder) / name
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise UserError(f"{path} is a link that leads out of its folder: put the file itself there")
+    return path
+
+
 def _beside(path: Path, purpose: str) -> Path:
     return path.with_name(f".{path.name}.{purpose}-{os.getpid()}")
 
