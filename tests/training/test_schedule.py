@@ -1,0 +1,55 @@
+"""Stages against pairs and sources, and the learning rate within one."""
+
+import pytest
+
+from bindspace.errors import UserError
+from bindspace.settings import Pair, Stage
+from bindspace.training.schedule import resolve, warmup_cosine
+
+STAR = [Pair(["image", "text"]), Pair(["image", "audio"]), Pair(["image", "depth"])]
+PIVOT_FIRST = [Stage("pivot", 600, ["image-text"]), Stage("bind", 300, ["rest"], ["done"])]
+HOLDS = [{"image", "text"}, {"image", "audio"}, {"image", "depth"}]
+
+
+def test_the_pivot_comes_first_and_then_stands_still_for_the_rest():
+    pivot, bind = resolve(PIVOT_FIRST, STAR, "image", HOLDS, [1.0, 1.0, 0.6])
+    assert (pivot.steps, pivot.freeze, pivot.sources) == (600, [], [0])
+    assert [pair.of for pair in bind.pairs] == [["image", "audio"], ["image", "depth"]]
+    assert (bind.freeze, bind.sources) == (["image"], [1, 2])
+    assert bind.steps == 480  # 300 steps for a source of weight 1, and 180 for one of 0.6
+
+
+def test_a_stage_of_which_no_pair_is_listed_is_left_out():
+    phases = resolve(PIVOT_FIRST, [Pair(["audio", "text"])], "image", [{"audio", "text"}], [1.0])
+    assert [(phase.name, phase.freeze, phase.steps) for phase in phases] == [("bind", [], 300)]
+
+
+def test_a_pair_is_found_under_either_order_of_its_names():
+    phases = resolve([Stage("only", 10, ["text-image"])], [Pair(["image", "text"])], "image", [{"image", "text"}], [1.0])
+    assert phases[0].pairs[0].of == ["image", "text"]
+
+
+def test_a_pair_that_no_source_holds_is_named_with_the_columns_it_needs():
+    with pytest.raises(UserError, match=r"holds both sides of the pair image-depth: add one with the columns image and depth"):
+        resolve(PIVOT_FIRST, STAR, "image", HOLDS[:2], [1.0, 1.0])
+
+
+def test_a_pair_that_no_stage_trains_is_named():
+    with pytest.raises(UserError, match="no stage trains image-audio, image-depth: let one have pairs"):
+        resolve(PIVOT_FIRST[:1], STAR, "image", HOLDS, [1.0] * 3)
+
+
+def test_a_stage_that_freezes_all_its_members_is_refused():
+    stages = [Stage("joint", 10), Stage("again", 10, ["all"], ["done"])]
+    with pytest.raises(UserError, match="stage 'again' freezes every modality"):
+        resolve(stages, STAR, "image", HOLDS, [1.0] * 3)
+
+
+def test_the_learning_rate_rises_to_one_and_falls_to_zero():
+    factor = warmup_cosine(100, 0.1)
+    rates = [factor(step) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert max(rates) == rates[9] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.001
+    assert factor(100) == 0.0
