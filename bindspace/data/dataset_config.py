@@ -1,4 +1,4 @@
-"""The contract of a data set plugin, version 1: an entry point in the group `bindspace.datasets`. Standard library only."""
+"""The contract of a data set plugin, version 1: an entry point in `bindspace.datasets`. Standard library only."""
 
 from __future__ import annotations
 

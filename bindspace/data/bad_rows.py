@@ -1,0 +1,49 @@
+"""The account of rows that could not be read: counted, listed, and too many of them stop the run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from bindspace.data.batch import BadRow
+from bindspace.errors import UserError
+
+
+class BadRows:
+    """Collects `BadRow`s; one that several workers report counts once."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str, str], BadRow] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[BadRow]:
+        return iter(self._rows.values())
+
+    def add(self, rows: Iterable[BadRow]) -> None:
+        """Takes reports in; of one cell the first stays."""
+        for row in rows:
+            self._rows.setdefault((row.source, row.id, row.modality), row)
+
+    def check(self, total_rows: int, max_fraction: float, listing: Path | None = None) -> None:
+        """Raises `UserError` if more than `max_fraction` of the rows are bad; `listing` is where they were written."""
+        events = {(row.source, row.id) for row in self}
+        if len(events) <= max_fraction * total_rows:
+            return
+        first = next(iter(self))
+        where = f"; all are listed in {listing}" if listing else ""
+        raise UserError(
+            f"{len(events)} of {total_rows} rows cannot be read, and data.max_bad_fraction is {max_fraction:g}: the "
+            f"first is {first.id!r} of {first.source}, {first.modality}: {first.reason}{where}; mend them, or raise "
+            "that fraction"
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes them as JSON lines, under a temporary name first."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in self), "utf-8")
+        temporary.replace(path)

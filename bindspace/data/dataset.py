@@ -1,0 +1,219 @@
+"""Training and validation batches as map-style data sets, whose item t is a pure function of the settings and t."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bindspace.data.batch import Batch
+from bindspace.data.manifest import Manifest, require_pairs
+from bindspace.data.order import EventOrder, event_seeds, pick, source_schedule
+from bindspace.data.reading import Column, Reader
+from bindspace.errors import UserError, unknown
+from bindspace.modality import ModalityConfig
+from bindspace.settings import Pair, Source
+
+Vectors = Mapping[str, Mapping[str, Tensor]]  # modality -> Manifest.key -> float32 (cells, dim), NaN: no vector
+
+
+class Events:
+    """The events of one source that hold both sides of a listed pair, and their cells.
+
+    `rows` (n,): where they stand in the manifest. `columns`: the modalities of those pairs. `holds[name]` (rows of the
+    manifest,) bool: whether the row is to be read for that modality, as a side of a pair whose other side is there too.
+    """
+
+    def __init__(self, manifest: Manifest, configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]) -> None:
+        require_pairs(manifest, pairs)
+        self.manifest = manifest
+        names = dict.fromkeys(name for pair in pairs for name in pair.of)
+        columns = {name: Column(manifest, name, configs[name]) for name in names if manifest.uses(name)}
+        holds = {name: np.zeros(len(manifest.rows), dtype=bool) for name in columns}
+        for a, b in (pair.of for pair in pairs):
+            if a in columns and b in columns:
+                both = (columns[a].counts > 0) & (columns[b].counts > 0)
+                holds[a] |= both
+                holds[b] |= both
+        self.holds = {name: mask for name, mask in holds.items() if mask.any()}
+        self.columns = {name: columns[name] for name in self.holds}
+        self.rows = np.flatnonzero(np.any(list(holds.values()), axis=0))
+        if not len(self.rows):
+            sides = " or ".join(" and ".join(pair.of) for pair in pairs)
+            raise UserError(f"no row of {manifest.path} holds {sides}: fill both cells in, or leave the source out")
+
+    def batch(self, rows: np.ndarray, seeds: np.ndarray | None, reader: Reader, vectors: Vectors) -> Batch:
+        """Reads and prepares these rows; `seeds` None: for evaluation, with the first alternative of each cell."""
+        batch = Batch(str(self.manifest.path), [self.manifest.rows[row]["id"] for row in rows.tolist()], {}, {})
+        for name, column in self.columns.items():
+            where = np.flatnonzero(self.holds[name][rows])
+            cells = column.offsets[rows[where]]
+            if seeds is not None:
+                cells = cells + pick(seeds[where], column.counts[rows[where]])
+            cached = vectors.get(name, {}).get(self.manifest.key)
+            if cached is None:
+                kept = self._prepare(batch, column, cells, seeds[where] if seeds is not None else None, reader)
+            else:
+                kept = _look_up(batch, column, cells, cached, reader)
+            if kept.any():
+                batch.rows[name] = torch.from_numpy(where[kept])
+                batch.digests[name] = torch.from_numpy(reader.digests(column, cells[kept]))
+        batch.bad.extend(reader.take_bad())
+        return batch
+
+    def _prepare(
+        self, batch: Batch, column: Column, cells: np.ndarray, seeds: np.ndarray | None, reader: Reader
+    ) -> np.ndarray:
+        samples, kept = reader.read(column, cells)
+        if samples:
+            chosen = None if seeds is None else seeds[kept].tolist()
+            augment = "none" if seeds is None else self.manifest.source.augment.value
+            batch.inputs[column.name] = column.config.prepare(samples, seeds=chosen, augment=augment)
+        return kept
+
+
+def _look_up(batch: Batch, column: Column, cells: np.ndarray, cached: Tensor, reader: Reader) -> np.ndarray:
+    found = cached[torch.from_numpy(cells)]
+    for cell in cells[found.isnan().any(1).numpy()].tolist():
+        reader.refuse(column, cell, "it has no cached vector")
+    kept = reader.identify(column, cells)
+    if kept.any():
+        batch.vectors[column.name] = found[torch.from_numpy(kept)]
+    return kept
+
+
+def load_events(
+    sources: Iterable[Source | Manifest], configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]
+) -> list[Events]:
+    """The usable events of each source. Raises `UserError` for a source that has none."""
+    names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
+    for name in names:
+        if name not in configs:
+            raise UserError(unknown("modality in pairs", name, configs))
+    return [Events(load_manifest(source, names), configs, pairs) for source in sources]
+
+
+def load_manifest(source: Source | Manifest, names: Sequence[str]) -> Manifest:
+    """The source's manifest, unless it is one already."""
+    return source if isinstance(source, Manifest) else Manifest.load(source, names)
+
+
+def _check_vectors(vectors: Vectors, events: Sequence[Events]) -> None:
+    for name, by_key in vectors.items():
+        for source in events:
+            cached, column = by_key.get(source.manifest.key), source.columns.get(name)
+            if cached is not None and column is not None and len(cached) != len(column):
+                raise UserError(
+                    f"{source.manifest.path}: expected a vector for each of its {len(column)} {name} cells, got "
+                    f"{len(cached)}: compute the vectors again"
+                )
+
+
+class TrainBatches(Dataset[Batch]):
+    """Item t is the batch of training step t, for this rank: a pure function of the seed and t.
+
+    Each step draws from one source, in exact proportion to the weights. A source's events come in one permutation after
+    the other, and never twice in a batch; only events with both sides of a pair are drawn, and only their modalities of
+    such pairs are read. The global batch of a step does not depend on the number of ranks: rank r gets its events
+    r, r + world_size, ... Where `vectors` holds a modality's vectors for a source, it is not read.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source | Manifest],
+        configs: Mapping[str, ModalityConfig],
+        pairs: Sequence[Pair],
+        batch: int,
+        steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        vectors: Vectors | None = None,
+        memory_gb: float = 2.0,
+    ) -> None:
+        self.events = load_events(sources, configs, pairs)
+        if not self.events:
+            raise UserError("nothing to train on: list at least one source in data.train")
+        self.steps, self.seed, self.rank, self.world_size = steps, seed, rank, world_size
+        self.vectors = vectors or {}
+        _check_vectors(self.vectors, self.events)
+        settings = [events.manifest.source for events in self.events]
+        self.orders = [
+            EventOrder(len(events.rows), source.batch or batch, seed, number)
+            for number, (events, source) in enumerate(zip(self.events, settings))
+        ]
+        self.schedule = source_schedule(_weights(settings), steps, seed)
+        self.draws = _earlier_draws(self.schedule, len(settings))
+        self.reader = Reader(memory_gb)
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """The sources' manifests."""
+        return [events.manifest for events in self.events]
+
+    @property
+    def total_rows(self) -> int:
+        """How many rows can be drawn, over all sources."""
+        return sum(len(events.rows) for events in self.events)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        if not 0 <= step < self.steps:
+            raise IndexError(step)
+        source = self.schedule[step]
+        drawn = self.orders[source][int(self.draws[step])]
+        mine = slice(self.rank, None, self.world_size)
+        seeds = event_seeds(self.seed, step, len(drawn))
+        events = self.events[source]
+        return events.batch(events.rows[drawn[mine]], seeds[mine], self.reader, self.vectors)
+
+
+def _weights(sources: Sequence[Source]) -> list[float]:
+    weights = [source.weight for source in sources]
+    if min(weights) < 0 or not sum(weights) > 0:
+        raise UserError(f"weights of sources must not be negative, nor all 0, got {weights}")
+    return weights
+
+
+def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
+    """How often the source of each step was drawn before that step."""
+    draws = np.zeros_like(schedule)
+    for source in range(sources):
+        steps = np.flatnonzero(schedule == source)
+        draws[steps] = np.arange(len(steps))
+    return draws
+
+
+class ValBatches(Dataset[Batch]):
+    """The events of all sources once, in order, prepared for evaluation; a list cell by its first alternative."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source | Manifest],
+        configs: Mapping[str, ModalityConfig],
+        pairs: Sequence[Pair],
+        batch: int,
+        vectors: Vectors | None = None,
+        memory_gb: float = 2.0,
+    ) -> None:
+        self.events = load_events(sources, configs, pairs)
+        self.vectors = vectors or {}
+        _check_vectors(self.vectors, self.events)
+        self.chunks = [
+            (events, events.rows[start : start + batch])
+            for events in self.events
+            for start in range(0, len(events.rows), batch)
+        ]
+        self.reader = Reader(memory_gb)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, index: int) -> Batch:
+        events, rows = self.chunks[index]
+        return events.batch(rows, None, self.reader, self.vectors)

@@ -1,0 +1,82 @@
+"""Writes a manifest from folders of files whose names say what belongs together."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bindspace.data.tables import Row, table_bytes, write_manifest
+from bindspace.errors import UserError, unknown
+
+KEYS = ("stem", "path")
+
+
+def build_manifest(patterns: Mapping[str, str], by: str, out: str | Path) -> int:
+    """Writes a manifest of the files that the patterns match, and returns the number of its rows.
+
+    `patterns`: modality -> glob pattern (`img/*.jpg`, `**` for any depth). `by="stem"` puts files of one name together,
+    `by="path"` files of one path below the pattern's fixed part, suffix aside. A file without partner makes a partial
+    row (see `count_partial`). Paths are relative to the folder of `out`, and must lie in it. An existing file is only
+    replaced by an equal one. Raises `UserError`.
+    """
+    out = Path(out)
+    rows = rows_of_folders(patterns, by, out.parent)
+    if out.exists() and out.read_bytes() != table_bytes(rows, out):
+        raise UserError(f"{out} exists and holds something else: move it away, or choose another out=")
+    write_manifest(rows, out)
+    return len(rows)
+
+
+def count_partial(rows: list[Row], patterns: Mapping[str, str]) -> int:
+    """How many rows lack at least one of the modalities."""
+    return sum(any(name not in row for name in patterns) for row in rows)
+
+
+def rows_of_folders(patterns: Mapping[str, str], by: str, root: Path) -> list[Row]:
+    """The rows that `build_manifest` writes, sorted by id, with paths relative to `root`."""
+    if by not in KEYS:
+        raise UserError(unknown("value of by", by, KEYS))
+    if not patterns:
+        raise UserError("expected at least one MODALITY=PATTERN, e.g. 'image=img/*.jpg'")
+    rows: dict[str, Row] = {}
+    for name, pattern in patterns.items():
+        for file in _matches(name, pattern):
+            key = _key(file, pattern, by)
+            row = rows.setdefault(key, {"id": key})
+            if name in row:
+                raise UserError(
+                    f"{name}: {row[name]} and {file} have the same {by} {key!r}: narrow the pattern"
+                    + (", or use by=path" if by == "stem" else "")
+                )
+            row[name] = _relative(file, root)
+    return [rows[key] for key in sorted(rows)]
+
+
+def _matches(name: str, pattern: str) -> list[Path]:
+    found = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 (patterns may be absolute)
+    files = [Path(file) for file in sorted(found) if Path(file).is_file()]
+    if not files:
+        raise UserError(f"no file matches {name}={pattern!r} (seen from {Path.cwd()}): check the folder and the suffix")
+    return files
+
+
+def _key(file: Path, pattern: str, by: str) -> str:
+    if by == "stem":
+        return file.stem
+    fixed: list[str] = []
+    for part in Path(pattern).expanduser().parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return file.relative_to(Path(*fixed)).with_suffix("").as_posix()
+
+
+def _relative(file: Path, root: Path) -> str:
+    base = root.resolve()
+    target = file.parent.resolve() / file.name  # a link keeps its own name
+    if not target.is_relative_to(base):
+        common = os.path.commonpath([base, target])
+        raise UserError(f"{file} is outside {base}, where the manifest is to be: write it into {common}")
+    return target.relative_to(base).as_posix()

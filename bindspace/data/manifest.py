@@ -1,0 +1,217 @@
+"""Manifests: files of rows, each row an event. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from bindspace import registry
+from bindspace.data.folders import build_manifest
+from bindspace.data.tables import Row, alternatives, find_manifest, parse_table, write_manifest
+from bindspace.errors import UserError, unknown
+from bindspace.settings import Pair, Source
+
+__all__ = [
+    "RESERVED",
+    "Manifest",
+    "build_manifest",
+    "check_groups",
+    "require_pairs",
+    "split_validation",
+    "write_manifest",
+]
+
+RESERVED = ("id", "label", "split", "group", "concept")
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A source's rows (after its `where`), each with a unique `id`, and where their paths lead.
+
+    `sha256` is that of the whole file's bytes. `key` names this selection of rows: the path, or the path and what was
+    selected from it; cached vectors are filed under it.
+    """
+
+    path: Path
+    root: Path
+    rows: list[Row]
+    columns: list[str]
+    sha256: str
+    source: Source
+    key: str
+
+    @classmethod
+    def load(cls, source: Source, modalities: Sequence[str]) -> Manifest:
+        """Reads a source's manifest, of which at least one of `modalities` must be a column. Raises `UserError`."""
+        path = find_manifest(source.path)
+        content = path.read_bytes()
+        rows, columns = parse_table(content, path)
+        _number_rows(rows, path)
+        manifest = cls(
+            path, _root(source, path), rows, columns, hashlib.sha256(content).hexdigest(), source, _key(source, path)
+        )
+        _check_settings(manifest, modalities)
+        return manifest._where(source.where) if source.where else manifest
+
+    def uses(self, name: str) -> bool:
+        """Whether the source offers this modality: as a column that its `modalities` do not leave out."""
+        listed = self.source.modalities
+        return name in self.columns and (listed is None or name in listed)
+
+    def attributes(self, modalities: Iterable[str]) -> list[str]:
+        """The columns that describe events: neither reserved (save `label`), nor of a modality, installed or given."""
+        known = {*modalities, *registry.installed()}
+        reserved = set(RESERVED) - {"label"}
+        return [
+            name
+            for name in self.columns
+            if name not in reserved and name not in known and name.partition(".")[0] not in known
+        ]
+
+    def infos(self, name: str) -> list[tuple[str, str]]:
+        """The modality's `<modality>.<key>` columns, as (column, key)."""
+        prefix = f"{name}."
+        return [(column, column[len(prefix) :]) for column in self.columns if column.startswith(prefix)]
+
+    def subset(self, positions: Iterable[int], label: str) -> Manifest:
+        """The same source with only these rows; `label` tells its key from others."""
+        return replace(self, rows=[self.rows[i] for i in positions], key=f"{self.key}!{label}")
+
+    def _where(self, where: dict[str, Any]) -> Manifest:
+        for name in where:
+            if name not in self.columns:
+                raise UserError(unknown(f"column in `where` of {self.path}:", name, self.columns))
+        kept = [row for row in self.rows if all(_matches(row.get(name), wanted) for name, wanted in where.items())]
+        if not kept:
+            there = {name: sorted({str(row.get(name)) for row in self.rows})[:10] for name in where}
+            raise UserError(f"no row of {self.path} is where {where}: its values are {there}")
+        return replace(self, rows=kept)
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    """Equality or membership; numbers match their text, since CSV knows text only."""
+    options = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    return any(value == option or (value is not None and str(value) == str(option)) for option in options)
+
+
+def _root(source: Source, path: Path) -> Path:
+    if source.root is None:
+        return path.parent
+    root = Path(source.root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"the root {root} of {path} is not a folder: `root` is what the paths in a manifest start from")
+    return root.resolve()
+
+
+def _key(source: Source, path: Path) -> str:
+    chosen = {"where": source.where, "read": source.read, "root": source.root}
+    chosen = {name: value for name, value in chosen.items() if value}
+    return f"{path}?{json.dumps(chosen, sort_keys=True, default=str)}" if chosen else str(path)
+
+
+def _number_rows(rows: list[Row], path: Path) -> None:
+    """Makes ids text, gives rows without one their number, and refuses duplicates."""
+    first: dict[str, int] = {}
+    clashes = []
+    for number, row in enumerate(rows, start=1):
+        row["id"] = str(row.get("id", f"row-{number}"))
+        if row["id"] in first:
+            clashes.append(f"{row['id']!r} in rows {first[row['id']]} and {number}")
+        first.setdefault(row["id"], number)
+    if clashes:
+        more = f" and {len(clashes) - 2} more" if len(clashes) > 2 else ""
+        raise UserError(f"ids must be unique, but {path} has {', '.join(clashes[:2])}{more}: give each event its own")
+
+
+def _check_settings(manifest: Manifest, modalities: Sequence[str]) -> None:
+    for setting, names in (("modalities", manifest.source.modalities or []), ("read", list(manifest.source.read))):
+        for name in names:
+            if name not in manifest.columns:
+                raise UserError(unknown(f"column in `{setting}` of {manifest.path}:", name, manifest.columns))
+    if not any(manifest.uses(name) for name in modalities):
+        raise UserError(_no_column(manifest, modalities, " or ".join(modalities)))
+
+
+def _no_column(manifest: Manifest, names: Iterable[str], needed: str) -> str:
+    lacking = next(name for name in names if not manifest.uses(name))
+    left_out = manifest.source.modalities
+    limits = f" (of which its `modalities` admit {', '.join(left_out)})" if left_out is not None else ""
+    columns = [name for name in manifest.columns if name not in RESERVED and "." not in name]
+    return f"{manifest.path}{limits} needs columns {needed}; {unknown('column', lacking, columns)}"
+
+
+def require_pairs(manifest: Manifest, pairs: Sequence[Pair]) -> None:
+    """Raises `UserError` unless the manifest has both columns of at least one pair."""
+    if any(all(manifest.uses(name) for name in pair.of) for pair in pairs):
+        return
+    needed = " or ".join(" and ".join(pair.of) for pair in pairs)
+    raise UserError(_no_column(manifest, (name for pair in pairs for name in pair.of), needed))
+
+
+def check_groups(train: Sequence[Manifest], test: Sequence[Manifest]) -> None:
+    """Raises `UserError` if a `group` (recording, object, person) stands on both sides."""
+    owner = {str(row["group"]): manifest for manifest in train for row in manifest.rows if "group" in row}
+    for manifest in test:
+        for row in manifest.rows:
+            if "group" in row and str(row["group"]) in owner:
+                raise UserError(
+                    f"the group {str(row['group'])!r} is trained on ({owner[str(row['group'])].path}) and measured "
+                    f"({manifest.path}): keep a group on one side, or give it another name if it is another thing"
+                )
+
+
+def split_validation(
+    manifests: Sequence[Manifest], fraction: float, seed: int
+) -> tuple[list[Manifest], list[Manifest]]:
+    """Parts a share of each training source's rows off for validation, whole groups at a time: (train, val).
+
+    Rows without a `group` go by their id. A group or id that several sources hold goes to one side in all of them. A
+    source that would be left without training rows keeps them all.
+    """
+    if fraction <= 0:
+        return list(manifests), []
+    chosen: set[tuple[str, str]] = set()
+    for manifest in manifests:
+        _choose_units(manifest, fraction, seed, chosen)
+    parts = [
+        ([i for i, row in enumerate(m.rows) if (_unit(row) in chosen) is held] for held in (False, True))
+        for m in manifests
+    ]
+    train, val = [], []
+    for manifest, (kept, held) in zip(manifests, parts):
+        train.append(manifest.subset(kept, "train") if held else manifest)
+        if held:
+            val.append(manifest.subset(held, "val"))
+    if not val:
+        warnings.warn("data.val_fraction has no effect: no source can spare a whole group for validation", stacklevel=2)
+    return train, val
+
+
+def _choose_units(manifest: Manifest, fraction: float, seed: int, chosen: set[tuple[str, str]]) -> None:
+    sizes: dict[tuple[str, str], int] = {}
+    for row in manifest.rows:
+        sizes[_unit(row)] = sizes.get(_unit(row), 0) + 1
+    wanted, held = ceil(fraction * len(manifest.rows)), sum(size for unit, size in sizes.items() if unit in chosen)
+    for unit in sorted(sizes, key=lambda unit: hashlib.sha256(f"{seed}/{unit}".encode()).digest()):
+        if held >= wanted:
+            return
+        if unit not in chosen and held + sizes[unit] < len(manifest.rows):
+            chosen.add(unit)
+            held += sizes[unit]
+
+
+def _unit(row: Row) -> tuple[str, str]:
+    return ("group", str(row["group"])) if "group" in row else ("id", row["id"])
+
+
+def cells_of(manifest: Manifest, name: str) -> list[list[Any]]:
+    """By row, the alternatives that the row holds of a modality; empty lists where the source does not offer it."""
+    if not manifest.uses(name):
+        return [[] for _ in manifest.rows]
+    return [alternatives(row.get(name)) for row in manifest.rows]

@@ -1,0 +1,248 @@
+"""From a manifest's cell to a decoded sample and the digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindspace.data.batch import BadRow
+from bindspace.data.fragments import Fragment, canonical, split_fragment
+from bindspace.data.manifest import Manifest, cells_of
+from bindspace.modality import BadSample, Cell, ModalityConfig
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Medium:
+    """One alternative of a cell: what `read` gets, and the fragment of it that is meant."""
+
+    source: Any  # a Path, bytes, or a value
+    fragment: Fragment = field(default_factory=dict)
+
+    def digest(self, files: dict[Path, bytes] | None = None) -> bytes:
+        """SHA-256 of the content, and of that and the fragment if there is one. `files` keeps those of whole files."""
+        whole = self._file_digest({} if files is None else files) if isinstance(self.source, Path) else None
+        whole = whole or hashlib.sha256(_value_bytes(self.source)).digest()
+        if not self.fragment:
+            return whole
+        return hashlib.sha256(whole + b"#" + canonical(self.fragment).encode()).digest()
+
+    def _file_digest(self, files: dict[Path, bytes]) -> bytes:
+        if self.source not in files:
+            try:
+                with self.source.open("rb") as file:
+                    files[self.source] = hashlib.file_digest(file, "sha256").digest()
+            except OSError as error:
+                raise BadSample(f"expected a readable file, got {error.strerror or error}") from error
+        return files[self.source]
+
+    def read(self, config: ModalityConfig, info: Mapping[str, Any]) -> Any:
+        """The decoded sample. Raises `BadSample`, whatever `read` raised."""
+        try:
+            return config.read(self.source, {**info, **self.fragment})
+        except (BadSample, MemoryError):
+            raise
+        except Exception as error:  # decoders raise anything at all
+            raise BadSample(f"{type(error).__name__}: {error}") from error
+
+
+def _value_bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
+
+
+def open_cell(kind: Cell, cell: Any, root: Path) -> Medium:
+    """What one alternative of a cell stands for. Paths never leave `root`. Raises `BadSample`."""
+    if kind is Cell.value or isinstance(cell, bytes):
+        return Medium(cell)
+    if not isinstance(cell, str) or not cell:
+        raise BadSample(f"expected a path, got {type(cell).__name__} {cell!r}")
+    text, fragment = split_fragment(cell)
+    return Medium(_inside(Path(text), root), fragment)
+
+
+def _inside(path: Path, root: Path) -> Path:
+    if path.is_absolute() or ".." in path.parts:
+        raise BadSample(f"expected a path below {root}, got {path}: absolute paths and `..` are refused")
+    try:
+        if not (root / path).resolve().is_relative_to(root.resolve()):
+            raise BadSample(f"expected a path below {root}, got a link that leads out of it")
+        if not (root / path).is_file():
+            raise BadSample(f"expected a file, found none at {root / path}")
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, BadSample):
+            raise
+        raise BadSample(f"expected a path that can be opened, got {str(path)!r} ({error})") from error
+    return root / path
+
+
+def read_cell(
+    config: ModalityConfig, cell: Any, root: Path, info: Mapping[str, Any] | None = None
+) -> tuple[Any, bytes]:
+    """Decodes one alternative of a cell: (sample, 32 bytes digest of content and fragment). Raises `BadSample`."""
+    medium = open_cell(config.cell, cell, root)
+    digest = medium.digest()
+    return medium.read(config, info or {}), digest
+
+
+class Column:
+    """All cells of one modality in one manifest, numbered: row after row, alternatives of a row one after the other.
+
+    `offsets` (rows + 1,): the cells of row r are `offsets[r]` up to `offsets[r + 1]`; `row` (cells,) is the way back.
+    """
+
+    def __init__(self, manifest: Manifest, name: str, config: ModalityConfig) -> None:
+        lists = cells_of(manifest, name)
+        counts = np.array([len(cells) for cells in lists], dtype=np.int64)
+        self.manifest, self.name, self.config = manifest, name, config
+        self.key = (manifest.key, name)
+        self.cells = [cell for cells in lists for cell in cells]
+        self.counts = counts
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.row = np.repeat(np.arange(len(counts)), counts)
+        self._settings = dict(manifest.source.read.get(name, {}))
+        self._infos = manifest.infos(name)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def info(self, cell: int) -> dict[str, Any]:
+        """The source's `read` settings under the row's own `<modality>.<key>` columns."""
+        row = self.manifest.rows[self.row[cell]]
+        return {**self._settings, **{key: row[column] for column, key in self._infos if column in row}}
+
+    def medium(self, cell: int) -> Medium:
+        """What `read` gets of a cell. Raises `BadSample`."""
+        return open_cell(self.config.cell, self.cells[cell], self.manifest.root)
+
+    def bad_row(self, cell: int, reason: str) -> BadRow:
+        """The report of a cell that could not be read."""
+        shown = f"{self.cells[cell]}: " if self.config.cell is Cell.path and isinstance(self.cells[cell], str) else ""
+        reason = " ".join(f"{shown}{reason}".split())
+        return BadRow(str(self.manifest.path), self.manifest.rows[self.row[cell]]["id"], self.name, reason[:1000])
+
+
+class _Store:
+    """What a reader knows of one column."""
+
+    def __init__(self, cells: int) -> None:
+        self.digests = np.zeros((cells, 32), dtype=np.uint8)
+        self.known = np.zeros(cells, dtype=bool)
+        self.refused = np.zeros(cells, dtype=bool)
+        self.samples: dict[int, Any] = {}
+
+
+class Reader:
+    """Reads cells, remembers every digest, and keeps decoded samples in memory up to `memory_gb`.
+
+    What came first stays: epochs pass over everything in turn, where evicting the oldest would always evict what is
+    needed next. Samples are handed out again and again, so `prepare` may not change them.
+    """
+
+    def __init__(self, memory_gb: float = 0.0) -> None:
+        self.memory_left = int(memory_gb * GIB)
+        self._stores: dict[tuple[str, str], _Store] = {}
+        self._files: dict[Path, bytes] = {}
+        self._bad: list[BadRow] = []
+
+    def take_bad(self) -> list[BadRow]:
+        """The cells refused since the last call; a cell is reported once."""
+        taken, self._bad = self._bad, []
+        return taken
+
+    def identify(self, column: Column, cells: np.ndarray) -> np.ndarray:
+        """Makes sure of the digests of cells without decoding them; which of the cells can be had (n,) bool."""
+        store = self._store(column)
+        for cell in cells[~(store.known[cells] | store.refused[cells])].tolist():
+            try:
+                store.digests[cell] = np.frombuffer(column.medium(cell).digest(self._files), dtype=np.uint8)
+                store.known[cell] = True
+            except BadSample as error:
+                self.refuse(column, cell, str(error))
+        return ~store.refused[cells]
+
+    def read(self, column: Column, cells: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """The decoded samples of those cells that can be had, and which these are (n,) bool."""
+        store = self._store(column)
+        good = self.identify(column, cells)
+        samples = [self._sample(store, column, cell) for cell in cells[good].tolist()]
+        kept = ~store.refused[cells]
+        return [sample for sample, had in zip(samples, kept[good]) if had], kept
+
+    def digests(self, column: Column, cells: np.ndarray) -> np.ndarray:
+        """The digests (n, 32) uint8 of cells that were identified or read before."""
+        store = self._store(column)
+        assert store.known[cells].all()
+        return store.digests[cells]
+
+    def refuse(self, column: Column, cell: int, reason: str) -> None:
+        """Marks a cell as one that cannot be had, and reports it unless it was before."""
+        store = self._store(column)
+        if not store.refused[cell]:
+            store.refused[cell] = True
+            self._bad.append(column.bad_row(cell, reason))
+
+    def _sample(self, store: _Store, column: Column, cell: int) -> Any:
+        if cell in store.samples:
+            return store.samples[cell]
+        try:
+            sample = column.medium(cell).read(column.config, column.info(cell))
+        except BadSample as error:
+            self.refuse(column, cell, str(error))
+            return None
+        size = size_of(sample)
+        if size <= self.memory_left:
+            store.samples[cell] = sample
+            self.memory_left -= size
+        return sample
+
+    def _store(self, column: Column) -> _Store:
+        if column.key not in self._stores:
+            self._stores[column.key] = _Store(len(column))
+        return self._stores[column.key]
+
+
+def size_of(sample: Any) -> int:
+    """About how many bytes a sample takes: arrays, tensors, pictures, text, and containers of them."""
+    if isinstance(nbytes := getattr(sample, "nbytes", None), int):
+        return nbytes + 128
+    if isinstance(sample, Mapping):
+        return 64 + sum(size_of(value) for value in sample.values())
+    if isinstance(sample, (list, tuple)):
+        return 64 + sum(size_of(value) for value in sample)
+    if hasattr(sample, "getbands"):  # a PIL image
+        width, height = sample.size
+        return 1024 + width * height * (4 if sample.mode in ("I", "F", "RGB") else len(sample.getbands()))
+    if hasattr(sample, "__dict__"):
+        return 64 + sum(size_of(value) for value in vars(sample).values())
+    return sys.getsizeof(sample)
+
+
+def evaluation_batches(
+    manifest: Manifest, config: ModalityConfig, name: str, batch_size: int, reader: Reader
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Prepares all cells of one modality for evaluation, in order: (cell numbers (n,) int64, what `prepare` returned).
+
+    Cells are numbered as in `Column`: vectors written to `vectors[cell numbers]` of a NaN-filled tensor
+    (`len(Column(...))`, dim) are what `TrainBatches` takes under `manifest.key`. Cells that cannot be read are skipped,
+    and reported by `reader.take_bad()`.
+    """
+    column = Column(manifest, name, config)
+    for start in range(0, len(column), batch_size):
+        cells = np.arange(start, min(start + batch_size, len(column)))
+        samples, kept = reader.read(column, cells)
+        if samples:
+            yield torch.from_numpy(cells[kept]), config.prepare(samples)
