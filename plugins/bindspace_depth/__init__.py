@@ -1,1 +1,126 @@
-"""Placeholder."""
+"""Depth maps: the distance of every pixel along the optical axis, from 16-bit PNG, TIFF, NPY or an array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bindspace.errors import unknown
+from bindspace.modality import BadSample
+from bindspace.picture_config import PictureConfig, Trunk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+    from torch import Tensor
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+NEAR, FAR = 0.05, 200.0  # metres that the median of a map lies between, whatever the sensor
+LEAST_VALID = 0.1  # of the pixels
+LOG_MEAN, LOG_STD = 1.0, 1.0  # of ln(depth in metres): 2.7 m becomes 0, and each factor of e is one unit
+
+
+class Unit(Enum):
+    """What one count of a depth file is."""
+
+    m = "m"
+    cm = "cm"
+    mm = "mm"
+
+
+@dataclass(kw_only=True)
+class DepthConfig(PictureConfig):
+    """A sample is (H, W) float32 in metres, NaN where invalid; a batch `pixels` (B, 2, image_size, image_size)."""
+
+    modality: ClassVar[str] = "depth"
+    expects: ClassVar[str] = (
+        "a depth map (16-bit PNG, TIFF, NPY, or an array (H, W) of integers or floats) in the unit that `depth.unit` says"
+        " (m, cm, mm), else the setting `unit`; at least 10 % of it valid, with a median within 0.05..200 m"
+    )
+    channels: ClassVar[int] = 2
+    stem: ClassVar[int] = 3
+    widths: ClassVar[tuple[int, ...]] = (32, 64, 96)
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"trunk": Trunk.vit, "image_size": 128, "patch": 16, "width": 192, "layers": 12, "heads": 3},
+        "base": {"trunk": Trunk.vit, "image_size": 224, "patch": 16, "width": 384, "layers": 12, "heads": 6},
+    }
+
+    image_size: int = 48
+    unit: Unit = Unit.mm  # of files whose row or source does not say it
+    invalid: list[float] = field(
+        default_factory=lambda: [0.0]
+    )  # stored values that are no depth; NaN and inf never are
+
+    def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
+        """Metres (H, W) float32, NaN where invalid. Info: `unit` (m, cm, mm), `invalid` (a number or a list), `xywh`."""
+        import numpy as np
+
+        from bindspace.pictures import cut, read_map
+
+        stored = cut(read_map(source), info.get("xywh"))
+        if stored.dtype.itemsize == 1:
+            raise BadSample("expected depth in 16 bits or more, got 8-bit values, which are a picture of depth")
+        unit = str(info.get("unit", self.unit.value))
+        if unit not in METRES:
+            raise BadSample(unknown("unit of depth", unit, METRES))
+        valid = np.isfinite(stored) & ~np.isin(stored, np.atleast_1d(info.get("invalid", self.invalid)))
+        metres = np.where(valid, stored * METRES[unit], np.nan).astype(np.float32)
+        _check(metres[valid], valid.mean(), unit)
+        return metres
+
+    def prepare(
+        self, samples: Sequence[np.ndarray], *, seeds: Sequence[int] | None = None, augment: str = "weak"
+    ) -> dict[str, Tensor]:
+        """`pixels`: ln(metres) about 2.7 m with 0 where invalid, and the mask of what is valid (1) or not (0)."""
+        import numpy as np
+        import torch
+
+        from bindspace.pictures import resample, views
+
+        metres = resample(samples, views(seeds, augment, len(samples)), self.image_size, smooth=False)
+        valid = np.isfinite(metres)
+        level = (np.log(np.where(valid, metres, 1.0)) - LOG_MEAN) / LOG_STD
+        pixels = np.stack([np.where(valid, level, 0.0), valid], axis=1).astype(np.float32)
+        return {"pixels": torch.from_numpy(pixels)}
+
+    def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:
+        """A 16-bit PNG in mm: two bumps, whose places say the concept, before a wall at 2 to 4 m; some pixels lost."""
+        import numpy as np
+
+        from bindspace.pictures import example_field, png
+
+        field = example_field(rng, concept, 48)
+        millimetres = 1000 * rng.uniform(2, 4) * (1 - 0.4 * field)
+        millimetres[rng.random(field.shape) < 0.02] = 0
+        return png(millimetres.round().astype(np.uint16)), {"unit": "mm"}
+
+    def show(self, sample: np.ndarray) -> Image:
+        """Near is pale yellow, far is dark blue, invalid is grey."""
+        import numpy as np
+
+        from bindspace.pictures import coloured
+
+        low, high = np.nanpercentile(-np.log(sample), [2, 98])
+        return coloured(-np.log(sample), low, high)
+
+
+def _check(valid_metres: np.ndarray, share: float, unit: str) -> None:
+    """Raises `BadSample` for a map that is mostly empty, or that another unit would make sense of."""
+    import numpy as np
+
+    if share < LEAST_VALID:
+        raise BadSample(
+            f"expected at least {LEAST_VALID:.0%} of the pixels valid, got {share:.1%}: see `depth.invalid` for what is not"
+        )
+    if valid_metres.min() <= 0:
+        raise BadSample(
+            "expected depths above 0, got negative ones: name the value that marks a lost pixel in `depth.invalid`"
+        )
+    median = float(np.median(valid_metres))
+    if not NEAR <= median <= FAR:
+        raise BadSample(
+            f"expected a median depth within {NEAR}..{FAR:.0f} m, got {median:.4g} m by reading the values in {unit}:"
+            f" set `depth.unit` to one of {', '.join(METRES)}"
+        )

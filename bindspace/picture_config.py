@@ -1,0 +1,49 @@
+"""What the settings of picture-like modalities share: a trunk for a square grid. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+from bindspace.modality import ModalityConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Trunk(Enum):
+    """`conv`: a small CNN for few data and few steps. `vit`: a vision transformer."""
+
+    conv = "conv"
+    vit = "vit"
+
+
+@dataclass(kw_only=True)
+class PictureConfig(ModalityConfig):
+    """Settings of a modality whose batch is `pixels` (B, channels, image_size, image_size), and its encoder."""
+
+    channels: ClassVar[int]  # of `pixels`
+    stem: ClassVar[int] = 4  # of trunk=conv: patch size of its first layer
+    widths: ClassVar[tuple[int, ...]] = (40, 80, 128)  # of trunk=conv: channels by stage
+
+    trunk: Trunk = Trunk.conv
+    image_size: int = 64  # side of the square that the encoder sees
+    patch: int = 8  # the rest: of trunk=vit only, whose features have `width`
+    layers: int = 12
+    heads: int = 4
+
+    def encoder(self, *, pretrained: bool) -> nn.Module:
+        """The trunk: `pixels` -> (B, width). `pretrained` loads the file `weights`, strictly."""
+        from bindspace.towers import conv_trunk, load_weights, vit_trunk
+
+        trunk: nn.Module
+        if self.trunk is Trunk.conv:
+            trunk = conv_trunk(self.channels, self.widths, self.stem, self.width)
+        else:
+            trunk = vit_trunk(
+                self.channels, self.image_size, self.patch, self.width, depth=self.layers, heads=self.heads
+            )
+        if pretrained and self.weights is not None:
+            load_weights(trunk, self.weights)
+        return trunk
