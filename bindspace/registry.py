@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bindspace.errors import PluginError, unknown
-from bindspace.modality import CONTRACT
+from bindspace.modality import CONTRACT, ModalityConfig
+from bindspace.settings import Size
 
 MODALITIES = "bindspace.modalities"
 DATASETS = "bindspace.datasets"
 FORMATS = "bindspace.formats"
+KINDS = {MODALITIES: "modality", DATASETS: "data set", FORMATS: "format"}
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+PRESET_PACKAGE = re.compile(r"^#\s*@package\s+modality\.(\w+)\s*$", re.MULTILINE)
+PRESET_DEFAULTS = re.compile(r"^defaults\s*:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,27 +38,69 @@ class Plugin:
         """Imports the plugin. Raises `PluginError` with the reason if it does not import or breaks the contract."""
         module, _, attribute = self.value.partition(":")
         try:
-            loaded = getattr(__import__(module, fromlist=[attribute]), attribute)
+            loaded = getattr(__import__(module, fromlist=[attribute]), attribute) if attribute else __import__(module)
         except Exception as error:  # a stranger's import may raise anything at all
-            raise PluginError(f"plugin {self.name!r} of {self.package} does not load: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginError(f"plugin {self.name!r} of {self.package} does not load: {reason}") from error
         if (reason := _broken(self, loaded)) is not None:
             raise PluginError(f"plugin {self.name!r} of {self.package} {reason}")
         return loaded
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A YAML file in the `conf/modality/` of a plugin (or of the user): settings of one implementation under a name."""
+
+    name: str
+    package: str
+    path: Path
+
+    @property
+    def modality(self) -> str | None:
+        """The modality that the `# @package modality.<modality>` line names, or None without such a line."""
+        found = PRESET_PACKAGE.search(self.path.read_text(encoding="utf-8"))
+        return found[1] if found else None
+
+    def check(self) -> None:
+        """Raises `PluginError` unless the file has the two lines without which Hydra accepts typos in silence."""
+        head = f"preset {self.name!r} of {self.package} ({self.path})"
+        if self.modality is None:
+            raise PluginError(f"{head} does not begin with `# @package modality.<modality>`: add that line")
+        if not PRESET_DEFAULTS.search(self.path.read_text(encoding="utf-8")):
+            raise PluginError(f"{head} has no `defaults: [<implementation>, _self_]`: add it below the first line")
+        if self.name in installed():
+            raise PluginError(f"{head} has the name of an implementation: rename the file")
 
 
 def _broken(plugin: Plugin, loaded: Any) -> str | None:
     """Why a loaded plugin cannot be used, or None."""
     if plugin.group == FORMATS:
         return None
+    if not (isinstance(loaded, type) and "__dataclass_fields__" in vars(loaded)):
+        return f"is not a dataclass: put @dataclass(kw_only=True) on {plugin.value}"
     contract = getattr(loaded, "contract", None)
     if contract != CONTRACT:
-        return f"was written for contract {contract}, this bindspace speaks contract {CONTRACT}: look for a newer version of {plugin.package}"
-    if plugin.group == MODALITIES:
-        for name in ("modality", "expects"):
-            if not isinstance(getattr(loaded, name, None), str):
-                return f"does not set the class variable `{name}`: {plugin.value} needs one"
-        if not NAME.fullmatch(loaded.modality):
-            return f"serves the modality {loaded.modality!r}: a name is lower-case letters, digits and _"
+        return (
+            f"was written for contract {contract}, this bindspace speaks contract {CONTRACT}: "
+            f"look for a newer version of {plugin.package}"
+        )
+    return _broken_modality(plugin, loaded) if plugin.group == MODALITIES else None
+
+
+def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
+    if not issubclass(loaded, ModalityConfig):
+        return f"is not a ModalityConfig: {plugin.value} must be a subclass of it"
+    for name in ("modality", "expects"):
+        if not isinstance(getattr(loaded, name, None), str):
+            return f"does not set the class variable `{name}`: {plugin.value} needs one"
+    if not NAME.fullmatch(loaded.modality):
+        return f"serves the modality {loaded.modality!r}: a name is lower-case letters, digits and _"
+    settings = {field.name for field in fields(loaded)}
+    for size, values in loaded.sizes.items():
+        if size not in Size.__members__:
+            return f"has a wrong `sizes`: {unknown('size', size, Size.__members__)}"
+        if wrong := [name for name in values if name not in settings]:
+            return f"has a wrong `sizes`: {unknown('setting', wrong[0], settings)}"
     return None
 
 
@@ -71,8 +120,7 @@ def find(name: str, group: str = MODALITIES) -> Plugin:
     """The plugin of that name. Raises `PluginError` for an unknown name, or one that two packages claim."""
     plugins = installed(group)
     if name not in plugins:
-        kind = {MODALITIES: "modality", DATASETS: "data set", FORMATS: "format"}[group]
-        raise PluginError(unknown(kind, name, plugins, hint="`bindspace plugins` lists what is installed"))
+        raise PluginError(unknown(KINDS[group], name, plugins, hint="`bindspace plugins` lists what is installed"))
     if len(plugins[name]) > 1:
         owners = " and ".join(plugin.package for plugin in plugins[name])
         raise PluginError(f"the name {name!r} is claimed by {owners}: uninstall one of them")
@@ -84,11 +132,66 @@ def load(name: str, group: str = MODALITIES) -> Any:
     return find(name, group).load()
 
 
-def implementation(config_class: type) -> str:
-    """The entry-point name of a modality's config class. Raises `PluginError` if it is not registered."""
+def implementation(config_class: type, group: str = MODALITIES) -> str:
+    """The entry-point name of a config class. Raises `PluginError` if it is not registered."""
     value = f"{config_class.__module__}:{config_class.__qualname__}"
-    for name, plugins in installed().items():
-        for plugin in plugins:
-            if plugin.value == value or (plugin.value.split(":")[1] == config_class.__qualname__ and plugin.load() is config_class):
-                return name
-    raise PluginError(f"{value} is not registered: add an entry point in the group {MODALITIES!r} of its package")
+    plugins = [plugin for owners in installed(group).values() for plugin in owners]
+    for plugin in plugins:
+        if plugin.value == value:
+            return plugin.name
+    for plugin in plugins:  # the entry point may name a module that only re-exports the class
+        if plugin.value.partition(":")[2] == config_class.__qualname__ and plugin.load() is config_class:
+            return plugin.name
+    raise PluginError(f"{value} is not registered: add an entry point in the group {group!r} of its package")
+
+
+def healthy(group: str = MODALITIES) -> Iterator[tuple[str, Any]]:
+    """(name, what it registered) of every plugin that loads; imports them all."""
+    for name in installed(group):
+        try:
+            yield name, load(name, group)
+        except PluginError:
+            continue
+
+
+@cache
+def conf_folders() -> dict[Path, str]:
+    """The `conf/` folders of packages that bring modalities, each with the package's name; imports nothing."""
+    found: dict[Path, str] = {}
+    for owners in installed().values():
+        for plugin in owners:
+            try:
+                spec = find_spec(plugin.value.partition(":")[0].partition(".")[0])
+            except (ImportError, ValueError):
+                continue
+            for place in (spec.submodule_search_locations or []) if spec else []:
+                if (folder := Path(place) / "conf").is_dir():
+                    found.setdefault(folder, plugin.package)
+    return found
+
+
+def presets(user_folders: Iterable[Path] = ()) -> dict[str, list[Preset]]:
+    """All presets by name, those of the plugins and those of the user's own config folders; imports nothing."""
+    folders = {**conf_folders(), **{folder: str(folder) for folder in user_folders}}
+    found: dict[str, list[Preset]] = {}
+    for folder, package in folders.items():
+        for path in sorted((folder / "modality").glob("*.yaml")):
+            found.setdefault(path.stem, []).append(Preset(path.stem, package, path))
+    return dict(sorted(found.items()))
+
+
+def serves(name: str, user_folders: Iterable[Path] = ()) -> str:
+    """The modality that an implementation or a preset stands for. Raises `PluginError` for a name of neither."""
+    brought = presets(user_folders)
+    if name in installed():
+        return load(name).modality
+    if name not in brought:
+        hint = "`bindspace plugins` lists what is installed"
+        raise PluginError(unknown("modality", name, {*installed(), *brought}, hint=hint))
+    if len(brought[name]) > 1:
+        owners = " and ".join(preset.package for preset in brought[name])
+        raise PluginError(f"the preset {name!r} is brought by {owners}: uninstall one of them or rename the file")
+    brought[name][0].check()
+    served = brought[name][0].modality
+    assert served is not None
+    return served

@@ -1,0 +1,68 @@
+"""Which pairs a run trains: those it lists, or the star round the pivot. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bindspace.errors import UserError, unknown
+from bindspace.settings import Pair, TrainRun
+
+
+def resolve_pairs(run: TrainRun) -> list[Pair]:
+    """The pairs of a run: `run.pairs`, or the star round the pivot with each modality's `bind` settings.
+
+    Raises `UserError` for fewer than two modalities, a pivot or a side that is not selected, and a pair listed twice.
+    """
+    names = list(run.modality)
+    if len(names) < 2:
+        raise UserError(
+            f"expected two modalities or more, got {', '.join(names) or 'none'}: choose some, e.g. '+modality=NAME' or "
+            "'modality=[A,B]' (`bindspace plugins` lists what is installed)"
+        )
+    if run.pivot not in names:
+        hint = "choose one of them with pivot=NAME, or select it in 'modality=[...]'"
+        raise UserError(unknown("pivot", run.pivot, names, hint=hint))
+    if run.pairs is None:
+        return [_bound(run, name) for name in names if name != run.pivot]
+    if not run.pairs:
+        raise UserError(
+            "pairs is empty, so there is nothing to train: list some, or pairs=null for the star round the pivot"
+        )
+    for pair in run.pairs:
+        _check(pair, names)
+    _check_distinct(run.pairs)
+    return list(run.pairs)
+
+
+def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:
+    """Selected modalities that stand in no pair: they are built, but stay as they are initialised."""
+    paired = {name for pair in pairs for name in pair.of}
+    return [name for name in run.modality if name not in paired]
+
+
+def _bound(run: TrainRun, name: str) -> Pair:
+    bind = run.modality[name].bind
+    return Pair([run.pivot, name], bind.weight, bind.temperature, bind.learned)
+
+
+def _check(pair: Pair, names: Collection[str]) -> None:
+    shown = f"pair {'-'.join(map(str, pair.of))!r}"
+    for name in pair.of:
+        if name not in names:
+            raise UserError(unknown(f"modality in {shown}", name, names, hint=f"select it with +modality={name}"))
+    if len(pair.of) != 2 or pair.of[0] == pair.of[1]:
+        raise UserError(f"{shown}: expected two different modalities, got {len(set(pair.of))}: write {{of: [A,B]}}")
+    if pair.weight < 0:
+        raise UserError(f"{shown}: expected a weight of 0 or more, got {pair.weight}")
+    if pair.temperature is not None and pair.temperature <= 0:
+        raise UserError(f"{shown}: expected a temperature above 0, got {pair.temperature}")
+
+
+def _check_distinct(pairs: Collection[Pair]) -> None:
+    seen: set[frozenset[str]] = set()
+    for pair in pairs:
+        if frozenset(pair.of) in seen:
+            raise UserError(
+                f"pair {'-'.join(pair.of)!r} is listed twice: keep one of the two (a pair has no direction)"
+            )
+        seen.add(frozenset(pair.of))
