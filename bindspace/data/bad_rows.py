@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from bindspace.data.batch import BadRow
 from bindspace.errors import UserError
+from bindspace.files import write_text
 
 
 class BadRows:
@@ -43,7 +43,5 @@ class BadRows:
         )
 
     def write(self, path: Path) -> None:
-        """Writes them as JSON lines, under a temporary name first."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in self), "utf-8")
-        temporary.replace(path)
+        """Writes them as JSON lines, whole or not at all."""
+        write_text(path, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in self))

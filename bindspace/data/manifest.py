@@ -110,7 +110,7 @@ def _root(source: Source, path: Path) -> Path:
 
 
 def _key(source: Source, path: Path) -> str:
-    chosen = {"where": source.where, "read": source.read, "root": source.root}
+    chosen = {"where": source.where, "read": source.read, "root": source.root, "modalities": source.modalities}
     chosen = {name: value for name, value in chosen.items() if value}
     return f"{path}?{json.dumps(chosen, sort_keys=True, default=str)}" if chosen else str(path)
 

@@ -39,8 +39,8 @@ class StepSampler(DistributedSampler[int]):
 class BindData(LightningDataModule):
     """Training and validation batches of the listed pairs.
 
-    `train`, `val`: sources, or manifests already loaded. Without `val`, a share of the training rows
-    (`settings.val_fraction`) is parted off, whole groups at a time. `vectors`: cached vectors of frozen towers, see
+    `train`, `val`: sources, or manifests already loaded. With `val` None, a share of the training rows
+    (`settings.val_fraction`) is parted off, whole groups at a time; an empty list means no validation. `vectors`: cached vectors of frozen towers, see
     `TrainBatches`. Set `start_step` to resume: the batch of step t does not depend on those before.
     """
 
@@ -48,7 +48,7 @@ class BindData(LightningDataModule):
         self,
         configs: Mapping[str, ModalityConfig],
         train: Sequence[Source | Manifest],
-        val: Sequence[Source | Manifest],
+        val: Sequence[Source | Manifest] | None,
         pairs: Sequence[Pair],
         settings: DataSettings,
         steps: int,
@@ -61,13 +61,11 @@ class BindData(LightningDataModule):
         self.start_step = 0
         names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
         self.train_manifests = [load_manifest(source, names) for source in train]
-        self.val_manifests = [load_manifest(source, names) for source in val]
-        if val:
-            check_groups(self.train_manifests, self.val_manifests)
-        else:
-            self.train_manifests, self.val_manifests = split_validation(
-                self.train_manifests, settings.val_fraction, seed
-            )
+        self.val_manifests = [load_manifest(source, names) for source in val or []]
+        check_groups(self.train_manifests, self.val_manifests)
+        if val is None:
+            parts = split_validation(self.train_manifests, settings.val_fraction, seed)
+            self.train_manifests, self.val_manifests = parts
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One batch a step, from `start_step` on, for this rank of the attached trainer (else the only one)."""

@@ -58,6 +58,10 @@ class Pool:
         """Names of the modalities in the pool."""
         return list(self.items)
 
+    def events(self, name: str) -> list[list[int]]:
+        """By item of a modality, the events that hold it."""
+        return [item.event for item in self.items[name]]
+
     def batches(self, name: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
         """What `prepare` returns, for all items of a modality in order, `batch_size` at a time."""
         for start in range(0, len(self.items[name]), batch_size):
@@ -77,12 +81,13 @@ def load_pool(
     sources: Sequence[Source | Manifest],
     configs: Mapping[str, ModalityConfig],
     modalities: Sequence[str] | None = None,
-    memory_gb: float = 2.0,
-    max_bad_fraction: float = 1.0,
+    reader: Reader | None = None,
+    max_bad_fraction: float = 0.01,
 ) -> Pool:
     """Reads the sources into one matched pool over `modalities` (None: all of `configs`).
 
-    Every cell is read once, so that an event is only in the pool if all of its sides can be had. Raises `UserError` if
+    Every cell is read once, so that an event is only in the pool if all of its sides can be had; `reader` (None: one
+    that keeps 2 GiB) says how much is kept for `batches`. Raises `UserError` if
     a modality has no column, no event is left, or more than `max_bad_fraction` of the rows are bad.
     """
     names = list(configs if modalities is None else modalities)
@@ -91,7 +96,7 @@ def load_pool(
             raise UserError(unknown("modality", name, configs))
     manifests = [load_manifest(source, names) for source in sources]
     _check_columns(manifests, names)
-    pool = Pool({name: configs[name] for name in names}, manifests, reader=Reader(memory_gb))
+    pool = Pool({name: configs[name] for name in names}, manifests, reader=reader or Reader(2.0))
     pool.items = {name: [] for name in names}
     found: dict[str, dict[tuple[bytes, str], Item]] = {name: {} for name in names}
     chosen: list[tuple[int, int]] = []
@@ -181,5 +186,5 @@ def _check_pool(pool: Pool, max_bad_fraction: float) -> None:
         files = ", ".join(str(manifest.path) for manifest in pool.manifests)
         why = f"; the first bad cell: {pool.bad[0].modality}, {pool.bad[0].reason}" if pool.bad else ""
         raise UserError(
-            f"no event of {files} holds all of {', '.join(pool.items)}{why}: choose fewer modalities or complete the rows"
+            f"no event of {files} holds all of {', '.join(pool.items)}{why}: choose fewer modalities, or fill in rows"
         )

@@ -108,7 +108,7 @@ class Column:
         lists = cells_of(manifest, name)
         counts = np.array([len(cells) for cells in lists], dtype=np.int64)
         self.manifest, self.name, self.config = manifest, name, config
-        self.key = (manifest.key, name)
+        self.key = (manifest.key, name, repr(config))
         self.cells = [cell for cells in lists for cell in cells]
         self.counts = counts
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
@@ -154,7 +154,7 @@ class Reader:
 
     def __init__(self, memory_gb: float = 0.0) -> None:
         self.memory_left = int(memory_gb * GIB)
-        self._stores: dict[tuple[str, str], _Store] = {}
+        self._stores: dict[tuple[str, str, str], _Store] = {}
         self._files: dict[Path, bytes] = {}
         self._bad: list[BadRow] = []
 

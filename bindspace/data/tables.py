@@ -10,12 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bindspace.errors import UserError
+from bindspace.files import write_bytes
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
@@ -152,14 +152,9 @@ def _parse_parquet(content: bytes, path: Path) -> list[Row]:
 
 
 def write_manifest(rows: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
-    """Writes rows as `.jsonl`, `.csv` or `.parquet`, by the path's suffix, under a temporary name first."""
+    """Writes rows as `.jsonl`, `.csv` or `.parquet`, by the path's suffix, whole or not at all."""
     path = Path(path)
-    content = table_bytes([dict(row) for row in rows], path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-    return path
+    return write_bytes(path, table_bytes([dict(row) for row in rows], path))
 
 
 def table_bytes(rows: Sequence[Row], path: Path) -> bytes:
