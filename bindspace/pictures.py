@@ -121,7 +121,7 @@ def uniforms(seeds: Sequence[int], count: int, stream: int) -> NDArray[np.float6
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = (x ^ (x >> np.array([shift], np.uint64))) * np.array([factor], np.uint64)
     x ^= x >> np.array([31], np.uint64)
-    return (x >> np.array([11], np.uint64)) * 2.0**-53
+    return (x >> np.array([11], np.uint64)).astype(np.float64) * 2.0**-53
 
 
 def views(seeds: Sequence[int] | None, augment: str, count: int) -> NDArray[np.float64]:
@@ -174,7 +174,7 @@ def _nearest(spans: NDArray[np.float64], limits: NDArray[np.int_], side: int) ->
 
 
 def _smooth(map_: NDArray[Any], box: NDArray[np.float64], side: int) -> NDArray[Any]:
-    """One box (left, top, width, height in pixels), averaged: Pillow's antialiased resize takes fractions of a pixel."""
+    """One box (left, top, width, height in pixels), averaged; Pillow takes fractions of a pixel."""
     height, width = map_.shape[:2]
     left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
     pad = int(np.ceil(max(0.0, -left, -top, right - width, bottom - height)))

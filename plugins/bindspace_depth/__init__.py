@@ -49,12 +49,10 @@ class DepthConfig(PictureConfig):
 
     image_size: int = 48
     unit: Unit = Unit.mm  # of files whose row or source does not say it
-    invalid: list[float] = field(
-        default_factory=lambda: [0.0]
-    )  # stored values that are no depth; NaN and inf never are
+    invalid: list[float] = field(default_factory=lambda: [0.0])  # stored values without depth, beside NaN and inf
 
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """Metres (H, W) float32, NaN where invalid. Info: `unit` (m, cm, mm), `invalid` (a number or a list), `xywh`."""
+        """Metres (H, W) float32, NaN where invalid. Info: `unit` (m, cm, mm), `invalid` (number or list), `xywh`."""
         import numpy as np
 
         from bindspace.pictures import cut, read_map
@@ -65,8 +63,8 @@ class DepthConfig(PictureConfig):
         unit = str(info.get("unit", self.unit.value))
         if unit not in METRES:
             raise BadSample(unknown("unit of depth", unit, METRES))
-        valid = np.isfinite(stored) & ~np.isin(stored, np.atleast_1d(info.get("invalid", self.invalid)))
-        metres = np.where(valid, stored * METRES[unit], np.nan).astype(np.float32)
+        valid = np.isfinite(stored) & ~np.isin(stored, _numbers(info.get("invalid", self.invalid)))
+        metres = np.where(valid, stored.astype(np.float64) * METRES[unit], np.nan).astype(np.float32)
         _check(metres[valid], valid.mean(), unit)
         return metres
 
@@ -106,17 +104,27 @@ class DepthConfig(PictureConfig):
         return coloured(-np.log(sample), low, high)
 
 
+def _numbers(invalid: Any) -> np.ndarray:
+    import numpy as np
+
+    try:
+        return np.atleast_1d(np.asarray(invalid, np.float64))
+    except ValueError as error:
+        raise BadSample(f"expected `depth.invalid` to be a number or a list of numbers, got {invalid!r}") from error
+
+
 def _check(valid_metres: np.ndarray, share: float, unit: str) -> None:
     """Raises `BadSample` for a map that is mostly empty, or that another unit would make sense of."""
     import numpy as np
 
     if share < LEAST_VALID:
         raise BadSample(
-            f"expected at least {LEAST_VALID:.0%} of the pixels valid, got {share:.1%}: see `depth.invalid` for what is not"
+            f"expected at least {LEAST_VALID:.0%} of the pixels valid, got {share:.1%}:"
+            " check the file, and what `depth.invalid` leaves out"
         )
     if valid_metres.min() <= 0:
         raise BadSample(
-            "expected depths above 0, got negative ones: name the value that marks a lost pixel in `depth.invalid`"
+            f"expected depths above 0, got {valid_metres.min():.4g} m: name values of lost pixels in `depth.invalid`"
         )
     median = float(np.median(valid_metres))
     if not NEAR <= median <= FAR:

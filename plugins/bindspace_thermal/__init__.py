@@ -64,11 +64,8 @@ class ThermalConfig(PictureConfig):
         unit = str(info.get("unit", self.unit.value))
         if unit not in Unit.__members__:
             raise BadSample(unknown("unit of temperature", unit, Unit.__members__))
-        if not np.isfinite(counts).all():
-            lost = int((~np.isfinite(counts)).sum())
-            raise BadSample(
-                f"expected a finite value in each pixel, got {lost} that are NaN or infinite: fill them first"
-            )
+        if lost := int((~np.isfinite(counts)).sum()):
+            raise BadSample(f"expected a finite value a pixel, got {lost} that are NaN or infinite: fill them first")
         if unit == "raw":
             return ((counts - counts.mean()) / max(counts.std(), 1e-6)).astype(np.float32)
         factor, offset = CELSIUS[unit]
@@ -76,7 +73,8 @@ class ThermalConfig(PictureConfig):
         if degrees.min() < COLDEST or degrees.max() > HOTTEST:
             raise BadSample(
                 f"expected temperatures within {COLDEST:.0f}..{HOTTEST:.0f} degrees C, got {degrees.min():.4g}.."
-                f"{degrees.max():.4g} by reading the values in {unit}: set `thermal.unit` to one of {', '.join(Unit.__members__)}"
+                f"{degrees.max():.4g} by reading the values in {unit}:"
+                f" set `thermal.unit` to one of {', '.join(Unit.__members__)}"
             )
         return ((degrees - ROOM) / STEP).astype(np.float32)
 
@@ -92,7 +90,7 @@ class ThermalConfig(PictureConfig):
         return {"pixels": torch.from_numpy(warmth.clip(*CLIP)[:, None])}
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:
-        """A 16-bit PNG in centikelvin: two warm spots, whose places say the concept, before a wall of 15 to 25 degrees."""
+        """A 16-bit PNG in centikelvin: two warm spots, whose places say the concept, before a wall of 15 to 25."""
         import numpy as np
 
         from bindspace.pictures import example_field, png
