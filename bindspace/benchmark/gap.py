@@ -1,0 +1,38 @@
+"""The gap between two modalities of a space: where each lies, how close partners are, how evenly vectors spread."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bindspace.benchmark.retrieval import Positives
+
+TILE = 1024
+
+
+def centroid_distance(a_ND: Tensor, b_MD: Tensor) -> float:
+    """Euclidean distance of the two mean vectors: 0 for modalities that lie in one place, at most 2."""
+    return float((a_ND.double().mean(0) - b_MD.double().mean(0)).norm())
+
+
+def alignment(a_ND: Tensor, b_MD: Tensor, positives: Positives) -> float:
+    """Mean squared distance of partners (Wang and Isola 2020, section 4.1, alpha = 2): 0 is perfect, 2 orthogonal."""
+    difference = a_ND[positives.query_P].double() - b_MD[positives.gallery_P].double()
+    return float(difference.square().sum(1).mean())
+
+
+def uniformity(a_ND: Tensor) -> float | None:
+    """log of the mean of exp(-2 |x - y|^2) over all pairs of distinct items (the same section, t = 2): 0 is a point.
+
+    None for a single item, which has no pair.
+    """
+    n, total = len(a_ND), 0.0
+    if n < 2:
+        return None
+    vectors = a_ND.double()
+    square = vectors.square().sum(1)
+    for start in range(0, n, TILE):
+        rows = slice(start, start + TILE)
+        distance = square[rows].unsqueeze(1) + square - 2 * vectors[rows] @ vectors.T
+        total += float((-2 * distance.clamp(min=0)).exp().sum())
+    return float(torch.tensor((total - n) / (n * (n - 1)), dtype=torch.float64).log())

@@ -1,0 +1,207 @@
+"""What a benchmark leaves: report.json for programs, report.md for papers, matrix.png, and a table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bindspace.benchmark.emergent import EMERGENT, TRAINED
+from bindspace.benchmark.matrix import write_matrix
+from bindspace.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAIN = "main"
+READ = """\
+R@k: share of queries with a right answer among the first k of the gallery, ties counted against the space; 95 %
+intervals are conditional on these weights. Chance: a random ranking. Shuffled: the same scores with query and gallery
+events paired at random; it must sit on chance. p: one-sided, by permutation of the pairing at R@{k}, after Holm over
+the pairs that were never trained. The ledger records which pairs the weights have seen; it does not prove it."""
+
+
+def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
+    """One report of several pools by name: `main` (or the first) on top, the others under `pools`."""
+    if "schema" in reports:
+        return dict(reports)
+    top = MAIN if MAIN in reports else next(iter(reports))
+    further = {name: report for name, report in reports.items() if name != top}
+    return {**reports[top], "pools": further} if further else dict(reports[top])
+
+
+def write_report(reports: Mapping[str, Any], folder: str | Path) -> Path:
+    """Writes report.json, report.md and matrix.png into `folder`, and returns the path of report.json.
+
+    `reports`: one report, or reports by the pool's name.
+    """
+    report, folder = join_pools(reports), Path(folder)
+    write_matrix(report, folder / "matrix.png")
+    write_text(folder / "report.md", render_markdown(report))
+    return write_json(folder / "report.json", report)
+
+
+def render_markdown(report: Mapping[str, Any]) -> str:
+    """The report for people and papers, as GitHub markdown."""
+    lines = ["# Emergent retrieval", ""]
+    for title, pool in _pools(report):
+        lines += [*_pool_lines(title, pool), ""]
+    lines += ["## How to read it", "", READ.format(k=report["protocol"]["primary_k"]), ""]
+    return "\n".join(lines)
+
+
+def _pools(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield MAIN, report
+    yield from report.get("pools", {}).items()
+
+
+def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
+    protocol, system = report["protocol"], report["system"]
+    lines = [
+        f"## Pool `{title}`: {protocol['pool']} events",
+        "",
+        f"Space `{system['space']}`, pivot {system['pivot']}, {system['dim']} dimensions, bindspace "
+        f"{system['versions']['bindspace']}. {_left_out(protocol)} Protocol `{protocol['hash'][:16]}`.",
+    ]
+    if title == MAIN:
+        lines += ["", "![matrix](matrix.png)"]
+    for heading, cells in _sections(report):
+        lines += [
+            "",
+            f"### {heading}",
+            "",
+            *_table(_retrieval_header(protocol), (_retrieval_row(cell, protocol) for cell in cells)),
+        ]
+    if report["zero_shot"]:
+        lines += ["", "### Zero-shot classification", "", *_table(ZERO_SHOT, map(_zero_shot_row, report["zero_shot"]))]
+    lines += ["", "### Gap between modalities", "", *_table(GAP, map(_gap_row, report["gap"]))]
+    return lines
+
+
+def _left_out(protocol: Mapping[str, Any]) -> str:
+    return (
+        f"Left out because a modality was missing: {protocol['left_out']} events; unreadable cells: {protocol['bad']}."
+    )
+
+
+def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Emergent pairs first, trained ones after them, then those of which nothing can be claimed."""
+    groups = {"Never trained together": EMERGENT, "Trained together": TRAINED, "No claim": ("unknown", "unlinked")}
+    for heading, statuses in groups.items():
+        cells = [cell for cell in report["pairs"] if cell["status"] in statuses]
+        if cells:
+            yield heading, cells
+
+
+def _retrieval_header(protocol: Mapping[str, Any]) -> list[str]:
+    k = protocol["primary_k"]
+    recalls = [f"R@{each}" for each in protocol["k"]]
+    return [
+        "query → gallery",
+        "status",
+        *recalls,
+        f"95 % of R@{k}",
+        "chance",
+        "× chance",
+        "shuffled",
+        "median rank",
+        "p",
+    ]
+
+
+def _retrieval_row(cell: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
+    k = str(protocol["primary_k"])
+    p = cell["p"] if cell["p_holm"] is None else cell["p_holm"]
+    return [
+        f"{cell['query']} → {cell['gallery']}",
+        cell["status"],
+        *(_percent(cell["recall"][str(each)]) for each in protocol["k"]),
+        _interval(cell["ci95"][k]),
+        _percent(cell["chance"][k]),
+        _times(cell["recall"][k], cell["chance"][k]),
+        _percent(cell["shuffled"][k]),
+        f"{cell['median_rank']:g}",
+        _p(p),
+    ]
+
+
+ZERO_SHOT = ["modality", "attribute", "status", "classes", "n", "accuracy", "95 %", "chance", "permuted labels, 95 %"]
+GAP = ["pair", "distance of centroids", "alignment", "uniformity"]
+
+
+def _zero_shot_row(cell: Mapping[str, Any]) -> list[str]:
+    numbers = [str(cell["classes"]), str(cell["n"]), _percent(cell["accuracy"]), _interval(cell["ci95"])]
+    return [
+        cell["modality"],
+        cell["attribute"],
+        cell["status"],
+        *numbers,
+        _percent(cell["chance"]),
+        _interval(cell["control95"]),
+    ]
+
+
+def _gap_row(cell: Mapping[str, Any]) -> list[str]:
+    values = [cell["centroid_distance"], cell["alignment"], cell["uniformity"]]
+    return ["–".join(cell["pair"]), *("" if value is None else f"{value:.2f}" for value in values)]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    ruler = ["---", *("---:" for _ in header[1:])]
+    return ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (header, ruler, *rows)]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _interval(ends: Sequence[float]) -> str:
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
+
+
+def _times(share: float, by_chance: float) -> str:
+    return f"{share / by_chance:.1f}" if by_chance else ""
+
+
+def _p(p: float) -> str:
+    return f"{p:.2g}" if p >= 0.001 else f"{p:.0e}"
+
+
+def print_table(report: Mapping[str, Any], console: Console) -> None:
+    """The table on the terminal: for each pool the pairs never trained together, then the others (figures in %)."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    for title, pool in _pools(report):
+        protocol = pool["protocol"]
+        named = "" if title == MAIN else f" · {title}"
+        table = Table(
+            title=f"Retrieval among {protocol['pool']} events{named}, in %",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for number, heading in enumerate(_console_header(protocol)):
+            table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number != 1)
+        for _, cells in _sections(pool):
+            for cell in cells:
+                table.add_row(*_console_row(cell, protocol), style="" if cell["status"] in EMERGENT else "dim")
+            table.add_section()
+        console.print(table)
+        if protocol["left_out"] or protocol["bad"]:
+            console.print(_left_out(protocol), highlight=False)
+
+
+def _console_header(protocol: Mapping[str, Any]) -> list[str]:
+    return ["query → gallery", "status", *(f"R@{each}" for each in protocol["k"]), "95 %", "chance", "times", "p"]
+
+
+def _console_row(cell: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
+    row = dict(zip(_retrieval_header(protocol), _retrieval_row(cell, protocol), strict=True))
+    low, high = cell["ci95"][str(protocol["primary_k"])]
+    row["95 %"], row["times"] = f"{100 * low:.0f}–{100 * high:.0f}", row["× chance"]
+    return [row[heading] for heading in _console_header(protocol)]
