@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +33,11 @@ class Tower(nn.Module):
         self.encoder = config.encoder(pretrained=pretrained)
         self.head = build_head(config.head, config.width, dim)
 
+    @property
+    def main_stream(self) -> str:
+        """The key of a batch that a single tensor stands for: the first parameter of the encoder's `forward`."""
+        return next(iter(inspect.signature(self.encoder.forward).parameters))
+
     def features(self, owner: Tensor | None = None, **batch: Tensor) -> Tensor:
         """What comes before head and normalisation, (R, width); rows of one sample are averaged to (n, width)."""
         features = self.encoder(**batch)
@@ -54,12 +61,16 @@ class Space(nn.Module):
     `configs`: modality name -> its plugin's config. `pretrained`: towers load the file their config names.
     """
 
-    def __init__(self, configs: Mapping[str, ModalityConfig], dim: int, pivot: str, *, pretrained: bool = False) -> None:
+    def __init__(
+        self, configs: Mapping[str, ModalityConfig], dim: int, pivot: str, *, pretrained: bool = False
+    ) -> None:
         super().__init__()
         self.configs = dict(configs)
         self.dim = dim
         self.pivot = pivot
-        self.towers = nn.ModuleDict({name: Tower(config, dim, pretrained=pretrained) for name, config in configs.items()})
+        self.towers = nn.ModuleDict(
+            {name: Tower(config, dim, pretrained=pretrained) for name, config in configs.items()}
+        )
         self.temperatures = nn.ModuleDict()
         self.ledger: Ledger | None = None
 
@@ -90,16 +101,16 @@ class Space(nn.Module):
     @torch.inference_mode()
     def encode(self, *, batch_size: int = 64, **prepared: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
         """Unit vectors (n, dim) of what `prepare` returned, or of its single tensor, by modality."""
-        return {name: self._batched(self._tower(name), batch, batch_size) for name, batch in prepared.items()}
+        return {name: self._batched(name, batch, batch_size) for name, batch in prepared.items()}
 
     @torch.inference_mode()
     def features(self, *, batch_size: int = 64, **prepared: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
         """What comes before head and normalisation, (n, width), by modality."""
-        return {name: self._batched(self._tower(name).features, batch, batch_size) for name, batch in prepared.items()}
+        return {name: self._batched(name, batch, batch_size, features=True) for name, batch in prepared.items()}
 
     @torch.inference_mode()
     def embed(self, *, batch_size: int = 64, **items: Sequence[Any]) -> dict[str, Tensor]:
-        """Reads, prepares and encodes items: paths, bytes, arrays, tensors or strings, as the modality's plugin takes them.
+        """Reads, prepares and encodes items: paths, bytes, arrays, tensors or strings, as the plugins take them.
 
         Returns unit float32 vectors (N, dim) on the CPU by modality, e.g. `embed(audio=["a.flac"], text=["a dog"])`.
         Raises `UserError` that names the item which cannot be read.
@@ -109,32 +120,53 @@ class Space(nn.Module):
     def _embed(self, name: str, items: Sequence[Any], batch_size: int) -> Tensor:
         tower, config = self._tower(name), self.configs[name]
         if isinstance(items, (str, bytes)):
-            raise UserError(f"{name}: expected a list of items, got one {type(items).__name__}: write [{items!r}]")
+            raise UserError(f"{name}: expected a list of items, got one {type(items).__name__}: write [{items[:40]!r}]")
         vectors = []
-        for start in range(0, len(items), batch_size):
-            samples = [read_item(config, item, start + i) for i, item in enumerate(items[start : start + batch_size])]
-            batch = {key: value.to(self.device) for key, value in config.prepare(samples).items()}
-            vectors.append(tower(**batch).cpu())
+        with evaluating(tower):
+            for start in range(0, len(items), batch_size):
+                samples = [
+                    read_item(config, item, start + i) for i, item in enumerate(items[start : start + batch_size])
+                ]
+                batch = {key: value.to(self.device) for key, value in config.prepare(samples).items()}
+                vectors.append(tower(**batch).cpu())
         return torch.cat(vectors) if vectors else torch.empty(0, self.dim)
 
-    def _batched(self, call: Any, batch: Mapping[str, Tensor] | Tensor, batch_size: int) -> Tensor:
-        rows = dict(batch) if isinstance(batch, Mapping) else {_single_key(call): batch}
-        owner = rows.get("owner")
-        if owner is not None:  # rows of one sample stay together
-            return call(**{key: value.to(self.device) for key, value in rows.items()})
+    def _batched(
+        self, name: str, batch: Mapping[str, Tensor] | Tensor, batch_size: int, *, features: bool = False
+    ) -> Tensor:
+        tower = self._tower(name)
+        call, width = (tower.features, self.configs[name].width) if features else (tower, self.dim)
+        rows = dict(batch) if isinstance(batch, Mapping) else {tower.main_stream: batch}
         total = len(next(iter(rows.values())))
-        chunks = (slice(start, start + batch_size) for start in range(0, total, batch_size))
-        return torch.cat([call(**{key: value[chunk].to(self.device) for key, value in rows.items()}) for chunk in chunks])
+        size = max(total, 1) if "owner" in rows else batch_size  # rows of one sample stay together
+        with evaluating(tower):
+            parts = [
+                call(**{key: value[start : start + size].to(self.device) for key, value in rows.items()})
+                for start in range(0, total, size)
+            ]
+        return torch.cat(parts) if parts else torch.empty(0, width, device=self.device)
 
     def _tower(self, name: str) -> Tower:
         tower = self.towers[self._known(name)]
         assert isinstance(tower, Tower)
-        return tower.eval()
+        return tower
 
     def _known(self, name: str) -> str:
         if name not in self.configs:
             raise UserError(unknown("modality of this space", name, self.configs))
         return name
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the block; afterwards each part is in the mode it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def read_item(config: ModalityConfig, item: Any, index: int, info: Mapping[str, Any] | None = None) -> Any:

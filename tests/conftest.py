@@ -1,0 +1,33 @@
+"""Fixtures that tests of several parts share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bindspace import registry
+
+
+def write_distribution(folder: Path, package: str, version: str, **modalities: str) -> None:
+    """Writes the metadata of an installed package with these entry points, `name="module:attribute"`."""
+    info = folder / f"{package.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    lines = [f"{name} = {value}" for name, value in modalities.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{registry.MODALITIES}]", *lines, ""]))
+
+
+@pytest.fixture
+def install_toys(tmp_path, monkeypatch):
+    """Installs tests/toys.py as the package `bindspace-toys` 1.0 with modalities `vector`, `curve` and `words`."""
+    site = tmp_path / "site"
+    write_distribution(
+        site, "bindspace-toys", "1.0", vector="toys:VectorConfig", curve="toys:CurveConfig", words="toys:WordsConfig"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    registry.installed.cache_clear()
+    yield sys.modules.get("toys") or __import__("toys")
+    registry.installed.cache_clear()
