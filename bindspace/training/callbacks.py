@@ -9,11 +9,11 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from bindspace.benchmark.retrieval import ranks_both_ways
+from bindspace.benchmark.retrieval import match, ranks, recall
 from bindspace.data import BadRows, Batch, Pool
 from bindspace.errors import UserError
 from bindspace.progress import Progress
-from bindspace.space import Space, pair_name
+from bindspace.space import Space
 from bindspace.training.module import BindModule
 
 
@@ -26,11 +26,17 @@ class SaveLast(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Saves when it is time. The last step of a stage is saved by `on_train_end`."""
         if self.every and trainer.global_step % self.every == 0 and trainer.global_step < trainer.max_steps:
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves the finished stage."""
-        trainer.save_checkpoint(self.path)
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        try:
+            trainer.save_checkpoint(self.path, weights_only=False)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"cannot write {self.path}: {error}: make room, then go on with run={self.path.parents[1]}") from error
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Says which stage the step belongs to."""
@@ -78,14 +84,14 @@ class ShowProgress(L.Callback):
 
 
 class Validate(L.Callback):
-    """R@1, 5, 10 both ways of the stage's pairs on the validation pool, every so many steps and at the end of a stage.
+    """R@1, 5, 10 both ways of the stage's pairs on their validation pools, every so many steps and at the end of a stage.
 
     `keep_best`: a metric of these, e.g. `val/image-text/r10`. The weights that were best by it are put back at the
     end of the stage, and the ledger records it as `selected_on`.
     """
 
-    def __init__(self, pool: Pool, every: int, keep_best: str | None) -> None:
-        self.pool, self.every, self.keep_best = pool, every, keep_best
+    def __init__(self, pools: dict[str, Pool], every: int, keep_best: str | None) -> None:
+        self.pools, self.every, self.keep_best = pools, every, keep_best
         self.best: tuple[float, dict[str, Tensor]] | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -104,7 +110,7 @@ class Validate(L.Callback):
 
     def _measure(self, module: L.LightningModule) -> None:
         assert isinstance(module, BindModule)
-        metrics = validate(module.space, self.pool, [(pair.of[0], pair.of[1]) for pair in module.pairs])
+        metrics = validate(module.space, self.pools)
         module.write(metrics)
         if self.keep_best is None:
             return
@@ -124,16 +130,16 @@ class Validate(L.Callback):
         self.best = (state["metric"], state["weights"]) if state else None
 
 
-def validate(space: Space, pool: Pool, pairs: list[tuple[str, str]], batch_size: int = 128) -> dict[str, float]:
-    """Recall of trained pairs on a matched pool: `val/<pair>/r10` is the mean of both directions, in 0..1."""
-    names = sorted({name for pair in pairs for name in pair})
-    z = {name: embed_pool(space, pool, name, batch_size) for name in names}
+def validate(space: Space, pools: dict[str, Pool], batch_size: int = 128) -> dict[str, float]:
+    """Recall of trained pairs, each on its matched pool: `val/<pair>/r10` is the mean of both directions, in 0..1."""
     metrics: dict[str, float] = {}
-    for a, b in pairs:
-        forth, back = ranks_both_ways(z[a], z[b], *(pool.events(name) for name in (a, b)))
+    for pair, pool in pools.items():
+        a, b = pool.modalities
+        z = {name: embed_pool(space, pool, name, batch_size) for name in (a, b)}
+        events = {name: [item.event for item in pool.items[name]] for name in (a, b)}
+        directions = [ranks(z[q], z[g], match(events[q], events[g])) for q, g in ((a, b), (b, a))]
         for k in (1, 5, 10):
-            both = ((forth <= k).float().mean() + (back <= k).float().mean()) / 2
-            metrics[f"val/{pair_name(a, b, space.pivot)}/r{k}"] = float(both)
+            metrics[f"val/{pair}/r{k}"] = sum(recall(rank, k) for rank in directions) / 2
     return metrics
 
 

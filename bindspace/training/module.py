@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from bindspace.data.batch import Batch
@@ -23,6 +24,14 @@ from bindspace.space import Space, pair_name
 from bindspace.training.distributed import gather_counts, gather_rows
 from bindspace.training.freezing import check_still, fingerprint, set_trainable, still_tensors
 from bindspace.training.schedule import warmup_cosine
+
+
+def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) -> None:
+    """Gives each pair its temperature, or the loss's, unless it has one already."""
+    for pair in pairs:
+        temperature = loss.temperature if pair.temperature is None else pair.temperature
+        learned = loss.learned if pair.learned is None else pair.learned
+        space.add_temperature(*pair.of, temperature, learned, loss.min_temperature)
 
 
 @dataclass
@@ -63,10 +72,7 @@ class BindModule(L.LightningModule):
         self.freeze = set(freeze) | (set(space.modalities) - members)
         self.lr = lr
         self.log_every, self.first_step, self.seed = log_every, first_step, seed
-        for pair in pairs:
-            temperature = self.loss.temperature if pair.temperature is None else pair.temperature
-            learned = self.loss.learned if pair.learned is None else pair.learned
-            space.add_temperature(*pair.of, temperature, learned, self.loss.min_temperature)
+        add_temperatures(space, pairs, self.loss)
         if space.ledger is None:
             space.ledger = Ledger.new(dict.fromkeys(space.modalities, "random"))
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
@@ -198,6 +204,13 @@ class BindModule(L.LightningModule):
         names = {pair_name(*pair.of, self.space.pivot) for pair in self.pairs}
         scales = [p for name in sorted(names) for p in self.space.temperatures[name].parameters()]
         return groups + ([{"params": scales, "lr": lr, "weight_decay": 0.0}] if scales else [])
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips the norm to `optim.clip`, or to what the Trainer says. Lightning itself refuses to with a fused optimiser."""
+        if limit := gradient_clip_val or self.optim.clip:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the tensors of a batch."""

@@ -1,0 +1,252 @@
+"""A run from settings to a measured space: `train` starts one in a folder, `resume` goes on with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+
+from bindspace import __version__
+from bindspace.bundle import save
+from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load_pool, split_validation
+from bindspace.errors import UserError
+from bindspace.files import write_json
+from bindspace.ledger import Ledger
+from bindspace.pairs import resolve_pairs
+from bindspace.settings import Pair, Precision, TrainRun
+from bindspace.space import Space, pair_name
+from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
+from bindspace.training.freezing import wholly_frozen
+from bindspace.training.measure import measure
+from bindspace.training.metrics_file import MetricsFile
+from bindspace.training.module import BindModule, add_temperatures
+from bindspace.training.schedule import Phase, resolve
+from bindspace.training.vectors import cache_vectors
+
+
+@dataclass
+class Events:
+    """The manifests of a run."""
+
+    train: list[Manifest]
+    val: list[Manifest]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to train on."""
+        return sum(len(manifest.rows) for manifest in self.train)
+
+
+@dataclass
+class Saved:
+    """Where a checkpoint stands: the index of its phase, and the step within."""
+
+    path: Path
+    phase: int
+    step: int
+    weights: dict[str, Any]
+    ledger: dict[str, Any]
+
+
+def train(run: TrainRun, folder: Path) -> None:
+    """Trains, saves the space, and measures it where there is `data.test`. The folder must be writable."""
+    write_json(folder / "environment.json", environment(run))
+    _go(run, folder, None)
+
+
+def resume(run: TrainRun, folder: Path) -> None:
+    """Goes on from `checkpoints/last.ckpt` to the same weights as if the run had never stopped."""
+    _go(run, folder, read_checkpoint(folder / "checkpoints" / "last.ckpt"))
+
+
+def read_checkpoint(path: Path) -> Saved | None:
+    """The state of a stopped run, or None where it stopped before its first checkpoint. Runs no code from the file."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return Saved(path, state["stage"], state["global_step"], state["state_dict"], state["ledger"])
+    except Exception as error:
+        raise UserError(f"{path} is not a checkpoint of bindspace ({error}): start the run anew with out=...") from error
+
+
+def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
+    threads(run)
+    pairs = resolve_pairs(run)
+    events = read_events(run, pairs)
+    torch.manual_seed(run.seed)
+    space = Space(run.modality, run.dim, run.pivot, pretrained=True)
+    space.ledger = Ledger.new({name: "weights" if config.weights else "random" for name, config in run.modality.items()})
+    add_temperatures(space, pairs, run.loss)
+    phases = phases_of(run, pairs, events)
+    bad, first_step = BadRows(), 0
+    for index, phase in enumerate(phases):
+        if saved is None or index >= saved.phase:
+            here = saved if saved is not None and index == saved.phase else None
+            fit(run, folder, space, phase, index, first_step, events, bad, here)
+        first_step += phase.steps
+    if rank_zero_only.rank == 0:
+        save(space.cpu(), folder / "space")
+        measure(run, space, folder)
+
+
+def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
+    """Loads the manifests; a share of the training rows becomes `val` where none is given."""
+    names = sorted({name for pair in pairs for name in pair.of})
+    if not run.data.train:
+        raise UserError("data.train is empty: name at least one manifest, e.g. 'data.train=[{path: my/manifest.jsonl}]'")
+    train, val, test = (
+        [Manifest.load(source, names) for source in sources]
+        for sources in (run.data.train, run.data.val, run.data.test)
+    )
+    check_groups([*train, *val], test)
+    if val:
+        check_groups(train, val)
+    else:
+        train, val = split_validation(train, run.data.val_fraction, run.seed)
+    return Events(train, val)
+
+
+def phases_of(run: TrainRun, pairs: list[Pair], events: Events) -> list[Phase]:
+    """The stages resolved against pairs and sources."""
+    holds = [{name for name in run.modality if manifest.uses(name)} for manifest in events.train]
+    return resolve(run.stages, pairs, run.pivot, holds, [manifest.source.weight for manifest in events.train])
+
+
+def val_pools(run: TrainRun, phase: Phase, events: Events) -> dict[str, Pool]:
+    """A matched validation pool for each pair of a phase, from the sources that hold both of its sides."""
+    found = {}
+    for pair in phase.pairs:
+        held = [manifest for manifest in events.val if all(manifest.uses(name) for name in pair.of)]
+        if held:
+            pool = load_pool(held, run.modality, pair.of, max_bad_fraction=run.data.max_bad_fraction)
+            found[pair_name(pair.of[0], pair.of[1], run.pivot)] = pool
+    return found
+
+
+def fit(
+    run: TrainRun,
+    folder: Path,
+    space: Space,
+    phase: Phase,
+    index: int,
+    first_step: int,
+    events: Events,
+    bad: BadRows,
+    saved: Saved | None,
+) -> None:
+    """Trains one phase, from a checkpoint within it where there is one."""
+    if saved is not None:
+        space.ledger = Ledger.from_state(saved.ledger)
+    module = BindModule(
+        space,
+        phase.pairs,
+        steps=phase.steps,
+        loss=run.loss,
+        optim=run.optim,
+        freeze=phase.freeze,
+        lr=phase.lr,
+        log_every=run.trainer.log_every,
+        first_step=first_step,
+        seed=run.seed,
+    )
+    if saved is not None:
+        module.load_state_dict(saved.weights)
+        if saved.step >= phase.steps:
+            return
+    train = [events.train[i] for i in phase.sources]
+    module.sources = {str(manifest.path): manifest.sha256 for manifest in train}
+    steps = phase.steps * run.trainer.accumulate
+    still, members = wholly_frozen(space, phase.freeze), {name for pair in phase.pairs for name in pair.of}
+    vectors = cache_vectors(space, sorted(still & members), train, bad, shown=run.trainer.progress)
+    data = BindData(run.modality, train, events.val, phase.pairs, run.data, steps=steps, seed=run.seed + index, vectors=vectors)
+    data.start_step = 0 if saved is None else saved.step * run.trainer.accumulate
+    start = first_step + (0 if saved is None else saved.step)
+    loggers = loggers_of(run, folder, start)
+    callbacks = callbacks_of(run, folder, phase, index, events, bad)
+    trainer = trainer_of(run, folder, phase.steps, loggers, callbacks)
+    trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
+
+
+def callbacks_of(
+    run: TrainRun, folder: Path, phase: Phase, index: int, events: Events, bad: BadRows
+) -> list[L.Callback]:
+    """In the order in which they act: validation puts the best weights back before the last checkpoint is written."""
+    found: list[L.Callback] = [ShowProgress(phase.name, phase.steps, run.trainer.progress)]
+    found.append(WatchBadRows(bad, folder / "bad_rows.jsonl", events.rows, run.data.max_bad_fraction))
+    if pools := val_pools(run, phase, events):
+        found.append(Validate(pools, run.trainer.val_every, run.trainer.keep_best))
+    return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
+
+
+def loggers_of(run: TrainRun, folder: Path, start: int) -> list[Logger]:
+    """metrics.csv, and TensorBoard unless it is switched off."""
+    found: list[Logger] = [MetricsFile(folder / "metrics.csv", step=start)]
+    if run.logger.tensorboard:
+        found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+    return found
+
+
+def trainer_of(run: TrainRun, folder: Path, steps: int, loggers: list[Logger], callbacks: list[L.Callback]) -> L.Trainer:
+    """The Lightning Trainer of one phase."""
+    several = run.trainer.devices > 1
+    return L.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator=run.trainer.accelerator,
+        devices=run.trainer.devices,
+        strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+        precision=precision(run.trainer.precision, run.trainer.accelerator),  # type: ignore[arg-type]
+        accumulate_grad_batches=run.trainer.accumulate,
+        logger=loggers,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        log_every_n_steps=run.trainer.log_every,
+    )
+
+
+def precision(asked: Precision, accelerator: str) -> str:
+    """Lightning's name for it. `auto` is bf16 only where the processor or GPU multiplies bf16 matrices in hardware."""
+    if asked is Precision.float32:
+        return "32-true"
+    if asked is Precision.bf16:
+        return "bf16-mixed"
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
+
+
+def threads(run: TrainRun) -> None:
+    """Sets torch's threads: `trainer.threads`, or the cores that loading leaves free. More of them fight each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(run.trainer.threads or max(1, cores - run.data.workers))
+
+
+def environment(run: TrainRun) -> dict[str, Any]:
+    """What the numbers of a run depend on beside its config."""
+    return {
+        "bindspace": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": L.__version__,
+        "machine": platform.machine(),
+        "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "precision": precision(run.trainer.precision, run.trainer.accelerator),
+    }
+
