@@ -230,7 +230,6 @@ def _config(name: str, entry: Any, path: Path) -> ModalityConfig:
 
 def _build(configs: Mapping[str, ModalityConfig], description: Mapping[str, Any], weights: Any, folder: Path) -> Space:
     """The space with fresh weights, after checking that the file's tensors are exactly its own."""
-    names, there = list(configs), list(description["modalities"])
     keys = set(weights.keys())
     budget = Budget(8 * (folder / WEIGHTS).stat().st_size + _SLACK, 64 * len(keys) + 10_000)
     try:
@@ -238,21 +237,30 @@ def _build(configs: Mapping[str, ModalityConfig], description: Mapping[str, Any]
             space = Space(configs, description["dim"], description["pivot"], pretrained=False)
     except Exception as error:  # a plugin's constructor may raise anything at settings it has never seen
         raise UserError(f"{folder / SPACE}: its settings build no towers: {type(error).__name__}: {error}") from error
+    _add_temperatures(space, description, folder)
+    prefixes = [f"towers.{name}." for name in description["modalities"] if name not in configs]
+    prefixes += [f"temperatures.{pair}." for pair in description["temperatures"] if pair not in space.temperatures]
+    _compare(space, {key for key in keys if not key.startswith(tuple(prefixes))}, weights, folder / WEIGHTS)
+    return space
+
+
+def _add_temperatures(space: Space, description: Mapping[str, Any], folder: Path) -> None:
+    """The temperatures of pairs of which both modalities are built."""
     for pair, values in description["temperatures"].items():
         where = f"{folder / SPACE}: temperatures.{pair[:80]}"
         sides = pair.split("-")
-        if set(sides) - set(there) or len(sides) != 2 or pair != pair_name(sides[0], sides[1], description["pivot"]):
+        if (
+            set(sides) - set(description["modalities"])
+            or len(sides) != 2
+            or pair != pair_name(sides[0], sides[1], description["pivot"])
+        ):
             raise UserError(f"{where}: expected two modalities of this space joined by -, the pivot first")
         _keys(values, ("learned", "minimum"), where)
         learned = from_primitives(bool, values["learned"], f"{where}.learned")
         minimum = from_primitives(float, values["minimum"], f"{where}.minimum")
         _positive(minimum, f"{where}.minimum")
-        if all(side in names for side in sides):
+        if all(side in space.configs for side in sides):
             space.temperatures[pair] = Temperature(1.0, learned, minimum)
-    prefixes = [f"towers.{name}." for name in there if name not in names]
-    prefixes += [f"temperatures.{pair}." for pair in description["temperatures"] if pair not in space.temperatures]
-    _compare(space, {key for key in keys if not key.startswith(tuple(prefixes))}, weights, folder / WEIGHTS)
-    return space
 
 
 def _compare(space: Space, keys: set[str], weights: Any, path: Path) -> None:
