@@ -1,1 +1,160 @@
-"""Placeholder."""
+"""The simulated world as a data set plugin: events that six modalities each show a part of. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bindspace.data.dataset_config import DatasetConfig
+from bindspace.errors import UserError, unknown
+from bindspace.settings import Source
+
+if TYPE_CHECKING:
+    from .writing import Plan
+
+VERSION = 1
+MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
+
+
+class Combinations(Enum):
+    """Which pairs of shape and material occur."""
+
+    seen = "seen"  # the 30 of training
+    held_out = "held_out"  # the 6 that training never shows
+    all = "all"
+
+
+@dataclass(kw_only=True)
+class WorldConfig(DatasetConfig):
+    """The simulated world: what `write` puts into one folder, and how many events `sources` draws for a training run."""
+
+    events: int = 500
+    seed: int = 7
+    modalities: list[str] = field(default_factory=lambda: list(MODALITIES))
+    combinations: Combinations = Combinations.seen
+    captions: int = 1  # alternatives of an event; with more than one the text cell is a list
+    workers: int | None = None  # processes that write; None: as many as there are cores
+    # What `sources` draws. A pair counts as `pair_events` says of it (`image-depth`) or of one of its modalities.
+    train_events: int = 4000
+    pair_events: dict[str, int] = field(default_factory=lambda: {"depth": 3000, "thermal": 3000, "imu": 3000})
+    train_captions: int = 6
+    val_events: int = 500
+    test_events: int = 500  # of seen combinations, and as many of held-out ones
+
+    def rows(self, split: str) -> Iterator[dict[str, Any]]:
+        """The manifest rows of `train` (pairs of the first modality with each other one), `val` or `test`.
+
+        Paths are relative to `root`. Nothing is rendered or written.
+        """
+        from .writing import plan_rows
+
+        self._check()
+        pairs = [(self.modalities[0], other) for other in self.modalities[1:]]
+        plans = {"train": self._train(pairs), "val": [self._val(self.modalities)], "test": self._test(self.modalities)}
+        if split not in plans:
+            raise UserError(unknown("split", split, plans))
+        for plan in plans[split]:
+            for row in plan_rows(plan):
+                paths = {name: f"{plan.folder.name}/{row[name]}" for name in plan.modalities if name != "text"}
+                yield {**row, **paths}
+
+    def write(self, out: Path) -> Path:
+        """Writes `events` events of `seed` into the folder `out`, and returns the manifest's path."""
+        from .writing import MANIFEST, Plan, write_plans
+
+        self._check()
+        out = Path(out)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out} exists and is not an empty folder: choose another with out=, or remove it first")
+        plan = Plan(out, self.seed, self.events, tuple(self.modalities), self.combinations.value, self.captions)
+        write_plans([plan], self._workers())
+        return out / MANIFEST
+
+    def sources(self, pairs: Sequence[tuple[str, str]], modalities: Sequence[str]) -> dict[str, list[Source]]:
+        """Sources of a training run, written under `root` where they are not there already.
+
+        Each pair has events of its own, which show no other modality; `val` and the two pools of `test`, `main` and
+        `held_out`, have events of their own again.
+        """
+        from .writing import MANIFEST, write_plans
+
+        self._check()
+        self._check_names(modalities)
+        train, val, test = self._train(pairs), self._val(modalities), self._test(modalities)
+        missing = [plan for plan in (*train, val, *test) if not (plan.folder / MANIFEST).is_file()]
+        write_plans(missing, self._workers())
+
+        def source(plan: Plan, pool: str = "main") -> Source:
+            return Source(path=str(plan.folder / MANIFEST), modalities=list(plan.modalities), pool=pool)
+
+        pools = zip(test, ("main", "held_out"))
+        return {
+            "train": [source(plan) for plan in train],
+            "val": [source(val)],
+            "test": [source(plan, pool) for plan, pool in pools],
+        }
+
+    def _train(self, pairs: Sequence[tuple[str, str]]) -> list[Plan]:
+        for pair in pairs:
+            self._check_names(pair)
+        names = list(dict.fromkeys(tuple(sorted(pair, key=MODALITIES.index)) for pair in pairs))
+        return [
+            self._plan("train " + "-".join(pair), pair, self._pair_events(pair), "seen", self.train_captions)
+            for pair in names
+        ]
+
+    def _val(self, modalities: Sequence[str]) -> Plan:
+        return self._plan("val", modalities, self.val_events, "seen")
+
+    def _test(self, modalities: Sequence[str]) -> list[Plan]:
+        return [self._plan(f"test {kind}", modalities, self.test_events, kind) for kind in ("seen", "held_out")]
+
+    def _plan(self, purpose: str, modalities: Sequence[str], events: int, combinations: str, captions: int = 1) -> Plan:
+        from .writing import Plan
+
+        names = tuple(sorted(modalities, key=MODALITIES.index))
+        said = f"-captions{captions}" if "text" in names else ""
+        shown = "" if purpose.startswith("train") else f"-{'-'.join(names)}"
+        kind = "" if purpose.endswith(combinations) else f"-{combinations}"
+        name = f"world{VERSION}-seed{self.seed}-{purpose.replace(' ', '-')}{kind}{shown}-{events}{said}"
+        return Plan(Path(self.root) / name, self._seed(purpose), events, names, combinations, captions)
+
+    def _seed(self, purpose: str) -> int:
+        """A seed for each purpose: far above those that people type, so that their events never meet."""
+        digest = hashlib.sha256(f"{self.seed} {purpose}".encode()).digest()
+        return (1 << 48) + int.from_bytes(digest[:6], "big")
+
+    def _pair_events(self, pair: Sequence[str]) -> int:
+        for name in ("-".join(pair), "-".join(reversed(pair))):
+            if name in self.pair_events:
+                return self.pair_events[name]
+        return min((self.pair_events[name] for name in pair if name in self.pair_events), default=self.train_events)
+
+    def _workers(self) -> int:
+        return self.workers if self.workers is not None else len(os.sched_getaffinity(0))
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in MODALITIES:
+                raise UserError(unknown("modality of the world", name, MODALITIES))
+        if len(set(names)) < len(names) or not names:
+            raise UserError(f"modalities must be given once each, got {list(names)}")
+
+    def _check(self) -> None:
+        self._check_names(self.modalities)
+        for name in ("events", "captions", "train_events", "train_captions", "val_events", "test_events"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}: set {name}=")
+        if not 0 <= self.seed < 1 << 62:
+            raise UserError(f"seed must be 0 or more (and below 2 to the 62), got {self.seed}")
+        for name, events in self.pair_events.items():
+            parts = name.split("-")
+            if len(parts) > 2 or any(part not in MODALITIES for part in parts):
+                raise UserError(unknown("modality or pair in pair_events", name, MODALITIES))
+            if events < 1:
+                raise UserError(f"pair_events.{name} must be at least 1, got {events}")
