@@ -90,8 +90,8 @@ def _draw_axes(axes: Axes, names: list[str]) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=11)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("find this in the gallery ...", fontsize=10, color="#57606a", labelpad=8)
-    axes.set_ylabel("... given this as the query", fontsize=10, color="#57606a", labelpad=8)
+    axes.set_xlabel("... find its partner among these", fontsize=10, color="#57606a", labelpad=8)
+    axes.set_ylabel("given one of these ...", fontsize=10, color="#57606a", labelpad=8)
     axes.tick_params(length=0, colors=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
