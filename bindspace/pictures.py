@@ -52,7 +52,7 @@ def open_picture(source: Path | bytes) -> tuple[Image.Image, int]:
             raise BadSample(f"expected a picture, got {len(data)} bytes that begin with {data[:8]!r}") from error
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise BadSample(
-                f"expected a picture of at most {Image.MAX_IMAGE_PIXELS} pixels, got a larger one"
+                f"expected at most {Image.MAX_IMAGE_PIXELS} pixels, got a larger picture: shrink it"
             ) from error
         except Exception as error:  # Pillow's decoders raise all kinds of errors for damaged files
             raise BadSample(f"expected a whole picture, got a damaged or truncated file ({error})") from error

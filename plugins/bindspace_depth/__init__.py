@@ -36,8 +36,8 @@ class DepthConfig(PictureConfig):
 
     modality: ClassVar[str] = "depth"
     expects: ClassVar[str] = (
-        "a depth map (16-bit PNG, TIFF, NPY, or an array (H, W) of integers or floats) in the unit that `depth.unit` says"
-        " (m, cm, mm), else the setting `unit`; at least 10 % of it valid, with a median within 0.05..200 m"
+        "a depth map (16-bit PNG, TIFF, NPY, or an array (H, W) of integers or floats) in the unit that `depth.unit`"
+        " says (m, cm, mm), else the setting `unit`; at least 10 % of it valid, with a median within 0.05..200 m"
     )
     channels: ClassVar[int] = 2
     stem: ClassVar[int] = 3
@@ -49,7 +49,7 @@ class DepthConfig(PictureConfig):
 
     image_size: int = 48
     unit: Unit = Unit.mm  # of files whose row or source does not say it
-    invalid: list[float] = field(default_factory=lambda: [0.0])  # stored values without depth, beside NaN and inf
+    invalid: list[float] = field(default_factory=lambda: [0.0])  # beside NaN and inf
 
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
         """Metres (H, W) float32, NaN where invalid. Info: `unit` (m, cm, mm), `invalid` (number or list), `xywh`."""

@@ -77,7 +77,7 @@ class ImageConfig(PictureConfig):
         from bindspace.pictures import example_field, png
 
         field = example_field(rng, concept, 64)[:, :, None]
-        colour = 0.5 + 0.5 * np.cos(2 * np.pi * (concept / 10 + np.array([0, 1 / 3, 2 / 3])))
+        colour = 0.5 + 0.5 * np.cos(2 * np.pi * (0.3 * concept + np.array([0, 1 / 3, 2 / 3])))
         picture = field * colour + (1 - field) * rng.uniform(0.1, 0.4)
         return png((255 * picture).round().astype(np.uint8)), {}
 

@@ -72,8 +72,8 @@ class ThermalConfig(PictureConfig):
         degrees = counts * factor + offset
         if degrees.min() < COLDEST or degrees.max() > HOTTEST:
             raise BadSample(
-                f"expected temperatures within {COLDEST:.0f}..{HOTTEST:.0f} degrees C, got {degrees.min():.4g}.."
-                f"{degrees.max():.4g} by reading the values in {unit}:"
+                f"expected temperatures within {COLDEST:.0f}..{HOTTEST:.0f} degrees C, got {degrees.min():.6g}.."
+                f"{degrees.max():.6g} by reading the values in {unit}:"
                 f" set `thermal.unit` to one of {', '.join(Unit.__members__)}"
             )
         return ((degrees - ROOM) / STEP).astype(np.float32)
