@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bindspace.benchmark import run_benchmark as run_benchmark
-    from bindspace.benchmark import write_report as write_report
+    from bindspace.benchmark.emergent import run_benchmark as run_benchmark
+    from bindspace.benchmark.report import write_report as write_report
     from bindspace.bundle import load as load
     from bindspace.bundle import save as save
     from bindspace.data.dataset_config import DatasetConfig as DatasetConfig
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "bindspace.benchmark": ["run_benchmark", "write_report"],
+    "bindspace.benchmark.emergent": ["run_benchmark"],
+    "bindspace.benchmark.report": ["write_report"],
     "bindspace.bundle": ["load", "save"],
     "bindspace.data.dataset_config": ["DatasetConfig"],
     "bindspace.data.module": ["BindData"],

@@ -40,8 +40,8 @@ class Plugin:
         try:
             loaded = getattr(__import__(module, fromlist=[attribute]), attribute) if attribute else __import__(module)
         except Exception as error:  # a stranger's import may raise anything at all
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginError(f"plugin {self.name!r} of {self.package} does not load: {reason}") from error
+            cause = f"{type(error).__name__}: {error}"
+            raise PluginError(f"plugin {self.name!r} of {self.package} does not load: {cause}") from error
         if (reason := _broken(self, loaded)) is not None:
             raise PluginError(f"plugin {self.name!r} of {self.package} {reason}")
         return loaded

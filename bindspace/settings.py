@@ -56,7 +56,7 @@ class DataSettings:
     train: list[Source] = field(default_factory=list)
     val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
     test: list[Source] = field(default_factory=list)
-    dataset: dict[str, Any] | None = None  # {name: <entry point>, ...}: writes the sources itself
+    dataset: Any = None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     batch: int = 128  # events a step, over all ranks together
     val_fraction: float = 0.05
     workers: int = 1

@@ -1,0 +1,77 @@
+"""Values that are of the right type and still make no sense: said before anything slow is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bindspace.errors import UserError
+from bindspace.pairs import resolve_pairs, unpaired
+from bindspace.settings import Pair, TrainRun
+
+Check = tuple[str, Callable[[Any], bool], str]
+AT_LEAST_1: tuple[Callable[[Any], bool], str] = (lambda value: value >= 1, "1 or more")
+AT_LEAST_0: tuple[Callable[[Any], bool], str] = (lambda value: value >= 0, "0 or more")
+ABOVE_0: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "more than 0")
+SHARE: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value < 1, "a share from 0 to below 1")
+CHECKS: list[Check] = [
+    ("dim", *AT_LEAST_1),
+    ("data.batch", lambda value: value >= 2, "2 or more, since the others of a batch are the negatives"),
+    ("data.val_fraction", *SHARE),
+    ("data.max_bad_fraction", lambda value: 0 <= value <= 1, "a share from 0 to 1"),
+    ("data.workers", *AT_LEAST_0),
+    ("data.memory_gb", *AT_LEAST_0),
+    ("loss.temperature", *ABOVE_0),
+    ("loss.min_temperature", *ABOVE_0),
+    ("optim.lr", *ABOVE_0),
+    ("optim.weight_decay", *AT_LEAST_0),
+    ("optim.warmup", *SHARE),
+    ("optim.clip", *AT_LEAST_0),
+    ("trainer.devices", *AT_LEAST_1),
+    ("trainer.accumulate", *AT_LEAST_1),
+    ("trainer.checkpoint_every", *AT_LEAST_1),
+    ("trainer.val_every", *AT_LEAST_0),
+    ("trainer.log_every", *AT_LEAST_1),
+    ("benchmark.permutations", *AT_LEAST_1),
+    ("benchmark.batch_size", *AT_LEAST_1),
+]
+BENCHMARK_CHECKS = [check for check in CHECKS if check[0].startswith(("benchmark.", "data."))]
+
+
+def check_run(run: TrainRun) -> list[Pair]:
+    """The pairs of a run whose values all make sense. Raises `UserError` for the first that does not."""
+    check_values(run, CHECKS)
+    if not run.stages:
+        raise UserError("stages is empty, so nothing would be trained: choose a schedule, e.g. schedule=joint")
+    for index, stage in enumerate(run.stages):
+        if stage.steps < 1:
+            raise UserError(f"stages.{index}.steps: expected 1 or more, got {stage.steps}")
+    if run.extend is not None:
+        raise UserError("extend=SPACE is not in this version of bindspace yet: train all modalities together")
+    pairs = resolve_pairs(run)
+    _check_sources(run)
+    if untrained := unpaired(run, pairs):
+        from bindspace.cli.train import warn_of_unpaired
+
+        warn_of_unpaired(untrained)
+    return pairs
+
+
+def check_values(run: Any, checks: list[Check]) -> None:
+    """Raises `UserError` for the first setting whose value is out of range; leaves out those that the run lacks."""
+    for key, fits, expected in checks:
+        value = run
+        for part in key.split("."):
+            value = getattr(value, part)
+        if not fits(value):
+            raise UserError(f"{key}: expected {expected}, got {value}")
+
+
+def _check_sources(run: TrainRun) -> None:
+    data = run.data
+    if data.dataset is None and not data.train:
+        raise UserError("there is nothing to train on: write 'data.train=[{path: my/manifest.jsonl}]'")
+    for split, sources in (("train", data.train), ("val", data.val), ("test", data.test)):
+        for index, source in enumerate(sources):
+            if source.weight <= 0:
+                raise UserError(f"data.{split}.{index}.weight: expected more than 0, got {source.weight}")

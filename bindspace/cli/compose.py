@@ -1,0 +1,164 @@
+"""From the command line to a typed run: check the overrides, compose with Hydra, check what came out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bindspace import config, registry
+from bindspace.cli.apply import apply, explain
+from bindspace.cli.overrides import MODALITY, Overrides, parse, sort
+from bindspace.confdir import GROUPS, options
+from bindspace.errors import UserError, unknown
+from bindspace.settings import BenchmarkRun, TrainRun
+
+RAISED = re.compile(r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config:\n(?P<message>.*)", re.DOTALL)
+NO_KEY = re.compile(r"Key '(?P<name>[^']+)' not in '(?P<type>\w+)'")
+NO_MATCH = re.compile(r"In '(?P<file>[^']+)': Could not override '(?P<group>[^']+)'\. No match in the defaults list")
+FULL_KEY = re.compile(r"full_key: (\S+)")
+
+
+@dataclass
+class Composed:
+    """A composed run: plain dataclasses, the config they came from, the experiment's name, the overrides."""
+
+    run: Any
+    config: DictConfig
+    experiment: str
+    overrides: list[str] = field(default_factory=list)
+
+
+def compose_train(arguments: Sequence[str], folders: Sequence[Path] = ()) -> tuple[TrainRun, Composed]:
+    """The run that `bindspace train ARGUMENTS` asks for. Raises `UserError` in one sentence."""
+    composed = compose("train", arguments, folders)
+    return composed.run, composed
+
+
+def compose_benchmark(arguments: Sequence[str], folders: Sequence[Path] = ()) -> tuple[BenchmarkRun, Composed]:
+    """The measurement that `bindspace benchmark ARGUMENTS` asks for. Raises `UserError` in one sentence."""
+    composed = compose("benchmark", arguments, folders)
+    return composed.run, composed
+
+
+def compose(command: str, arguments: Sequence[str], folders: Sequence[Path] = ()) -> Composed:
+    """Composes and checks. `folders`: the user's own config folders."""
+    asked = sort(command, parse(arguments), folders)
+    with config.session(folders):
+        try:
+            found = _compose(command, asked, folders)
+        except MissingConfigException as error:
+            raise UserError(_missing(error, folders)) from error
+        except HydraException as error:
+            raise UserError(_composition(error, command)) from error
+        except OmegaConfBaseException as error:
+            raise UserError(explain(error)) from error
+        except yaml.MarkedYAMLError as error:
+            raise UserError(f"cannot read a config file: {error.problem}{_mark(error)}: mend the YAML there") from error
+    for override in asked.settings:
+        apply(found, override, command)
+    experiment = next((line.split("=", 1)[1] for line in asked.groups if line.startswith("experiment=")), "null")
+    return Composed(to_run(found), found, "default" if experiment == "null" else experiment, list(arguments))
+
+
+def _compose(command: str, asked: Overrides, folders: Sequence[Path]) -> DictConfig:
+    groups = [*asked.groups, *asked.hydra]
+    if MODALITY not in GROUPS[command]:
+        return config.composed(command, groups)
+    names = [*config.selected(command, groups), *asked.added]
+    _one_each(names, folders)
+    # `+modality=x` would come after the experiment and reset what it sets for x: the whole list stands before it.
+    found = config.composed(command, [*groups, f"{MODALITY}=[{','.join(names)}]"] if asked.added else groups)
+    _all_typed(found, names)
+    return found
+
+
+def _one_each(names: Sequence[str], folders: Sequence[Path]) -> None:
+    """Raises `UserError` where two of the names serve one modality, with the list that keeps the later of them."""
+    chosen: dict[str, str] = {}
+    for name in names:
+        served = registry.serves(name, folders)
+        if served in chosen:
+            kept = [other for other in names if registry.serves(other, folders) != served or other == name]
+            clash = (
+                f"{name!r} is listed twice"
+                if chosen[served] == name
+                else f"{chosen[served]!r} and {name!r} both serve {served!r}"
+            )
+            raise UserError(f"{clash}: write 'modality=[{','.join(dict.fromkeys(kept))}]'")
+        chosen[served] = name
+
+
+def _all_typed(found: DictConfig, names: Sequence[str]) -> None:
+    """Raises `UserError` for settings of a modality that is not selected: Hydra accepts them in silence."""
+    nodes = found[MODALITY]
+    typed = [str(name) for name in nodes if hasattr(OmegaConf.get_type(nodes[name]), "modality")]
+    for name in map(str, nodes):
+        if name not in typed:
+            hint = f"a config file sets modality.{name}: select it with +modality=NAME, or mend the name in the file"
+            raise UserError(unknown("modality", name, typed, hint=hint))
+
+
+def to_run(found: DictConfig) -> Any:
+    """The dataclasses of a composed config, with all interpolations resolved. Raises `UserError`."""
+    try:
+        return OmegaConf.to_object(found)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from error
+    except (ValueError, TypeError) as error:  # a plugin's own check of its settings
+        raise UserError(f"a setting does not fit: {error}") from error
+
+
+def _missing(error: MissingConfigException, folders: Sequence[Path]) -> str:
+    """The sentence for an option that a config file names and nothing answers to."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    try:
+        if group == MODALITY:
+            registry.serves(name, folders)
+        elif group == "data" and name in registry.installed(registry.DATASETS):
+            registry.load(name, registry.DATASETS)
+    except UserError as reason:
+        return f"cannot use {group}/{name}: {reason}"
+    if not group:
+        return str(error).splitlines()[0]
+    return unknown(f"option of {group}", name, options(group, folders))
+
+
+def _composition(error: HydraException, command: str) -> str:
+    """The sentence for what Hydra refused: the file, the key, the closest name."""
+    text = str(error)
+    if found := NO_MATCH.match(text):
+        return f"{found['file']}.yaml: " + unknown("group", found["group"], GROUPS[command])
+    if found := RAISED.match(text):
+        key = FULL_KEY.search(text)
+        full = key[1] if key else ""
+        if missing := NO_KEY.match(found["message"]):
+            before = full.rpartition(".")[0]
+            return f"{found['file']}.yaml: " + unknown(
+                f"setting of {before}" if before else "setting", missing["name"], _settings(command, full)
+            )
+        return f"{found['file']}.yaml: {full}: {found['message'].splitlines()[0]}"
+    return " ".join(text.split("\nConfig search path")[0].split())
+
+
+def _settings(command: str, full_key: str) -> list[str]:
+    """What could stand at the place of a key that is not there."""
+    node: Any = OmegaConf.structured(config.SCHEMAS[command])
+    for part in full_key.split(".")[:-1]:
+        if part in registry.installed() and node is not None and part not in node:
+            node = OmegaConf.structured(registry.load(part))
+        else:
+            node = node[part] if isinstance(node, DictConfig) and part in node else None
+    return [str(name) for name in node] if isinstance(node, DictConfig) else []
+
+
+def _mark(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    return f" in {mark.name}, line {mark.line + 1}" if mark else ""

@@ -1,0 +1,45 @@
+"""`bindspace DATASET out=DIR ...`: writes a data set that a plugin brings, as one manifest and its files."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from bindspace import registry
+from bindspace.cli.arguments import need, settings, split
+from bindspace.cli.help import field_lines
+from bindspace.errors import UserError
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """`bindspace NAME out=DIR [key=value ...]`."""
+    given = split(arguments)
+    config_class = registry.load(name, registry.DATASETS)
+    known = [item.name for item in fields(config_class)]
+    if given.help:
+        first = next(iter((config_class.__doc__ or "").strip().splitlines()), "")
+        usage = f"usage: bindspace {name} out=DIR [key=value ...]"
+        print("\n".join([usage, "", first, "", "settings (key=default):", *field_lines(config_class, "")]))
+        return 0
+    values = settings(given.overrides, ["out", *known], name)
+    out = Path(str(need(values, "out", f"bindspace {name} out=DIR")))
+    values.pop("out")
+    manifest = build(config_class, values).write(out)
+    print(manifest)
+    return 0
+
+
+def build(config_class: Any, values: dict[str, Any]) -> Any:
+    """The data set's config from plain values. Raises `UserError` for a value that does not fit."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bindspace.cli.apply import explain
+
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config_class), values))
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from error
+    except (ValueError, TypeError) as error:  # the data set's own checks
+        raise UserError(str(error)) from error

@@ -1,0 +1,73 @@
+"""`bindspace plugins`: what is installed, from which package, and what failed to load and why. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bindspace import registry
+from bindspace.cli.arguments import split
+from bindspace.errors import PluginError, UserError
+
+TITLES = {registry.MODALITIES: "modalities", registry.DATASETS: "data sets", registry.FORMATS: "formats"}
+HELP = """\
+usage: bindspace plugins
+
+Lists the plugins that are installed: name, what it serves, package, version, presets; and what failed to load and why.
+'modality=[NAME,...]' takes the names and the presets."""
+
+
+def run(arguments: list[str]) -> int:
+    """`bindspace plugins`. Returns 0 although some plugin may be broken: that is what the list is for."""
+    given = split(arguments)
+    if given.help:
+        print(HELP)
+        return 0
+    if given.overrides:
+        raise UserError(f"`bindspace plugins` takes no settings, got {given.overrides[0]!r}: leave it out")
+    print("\n".join(listing()))
+    return 0
+
+
+def listing() -> Iterator[str]:
+    """The lines of the list: a table for each group of plugins, then the failures."""
+    failures: list[str] = []
+    for group, title in TITLES.items():
+        rows = list(_rows(group, failures))
+        if rows:
+            serves, presets = ("serves", "presets") if group == registry.MODALITIES else ("", "")
+            yield from _table([title, serves, "package", "version", presets], rows)
+            yield ""
+    for name, brought in registry.presets().items():
+        try:
+            registry.serves(name) if name not in registry.installed() else brought[0].check()
+        except PluginError as error:
+            failures.append(str(error))
+    if failures:
+        yield "failed:"
+        yield from (f"  {failure}" for failure in dict.fromkeys(failures))
+    else:
+        yield "all of them load"
+
+
+def _rows(group: str, failures: list[str]) -> Iterator[list[str]]:
+    for name, owners in registry.installed(group).items():
+        try:
+            loaded = registry.load(name, group)
+        except PluginError as error:
+            failures.append(str(error))
+            for plugin in owners:
+                yield [name, "(failed)", plugin.package, plugin.version, ""]
+            continue
+        served = loaded.modality if group == registry.MODALITIES else ""
+        yield [name, served, owners[0].package, owners[0].version, _presets(owners[0].package, served)]
+
+
+def _presets(package: str, served: str) -> str:
+    found = [preset for brought in registry.presets().values() for preset in brought]
+    return " ".join(preset.name for preset in found if preset.package == package and preset.modality == served)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows]:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()

@@ -1,0 +1,163 @@
+"""`bindspace train`: composes a run, gives it a folder, and hands it to training. Also resume and sweeps."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bindspace.cli.arguments import split
+from bindspace.errors import UserError
+
+if TYPE_CHECKING:
+    from bindspace.settings import Pair, TrainRun
+
+FLAGS = ["--help", "--multirun", "--cfg", "--resolve", "--config-dir"]
+CONFIG = "config.yaml"
+
+
+def run(arguments: list[str]) -> int:
+    """`bindspace train [key=value ...]`."""
+    given = split(arguments, FLAGS)
+    if given.help:
+        from bindspace.cli.help import train_help
+
+        print(train_help(given.folders))
+        return 0
+    if resumed := [value for value in given.overrides if re.match(r"run=", value)]:
+        return resume(resumed, [value for value in given.overrides if value not in resumed])
+    if given.multirun:
+        from bindspace.cli.sweep import sweep
+
+        return sweep(given.overrides, given.folders)
+    return train(given.overrides, given.folders, cfg=given.cfg, resolve=given.resolve)
+
+
+def train(
+    overrides: Sequence[str],
+    folders: Sequence[Path] = (),
+    *,
+    folder: Path | None = None,
+    cfg: bool = False,
+    resolve: bool = False,
+) -> int:
+    """Composes and trains one run. `folder`: None chooses it; `cfg`: print the config and do nothing."""
+    from bindspace.cli.checks import check_run
+    from bindspace.cli.compose import compose_train
+
+    settings, composed = compose_train(overrides, folders)
+    if cfg:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(composed.config, resolve=resolve), end="")
+        return 0
+    pairs = check_run(settings)
+    folder = folder or run_folder(settings, composed.experiment)
+    _claim(folder)
+    with_sources(settings, pairs)
+    from bindspace.saved_run import save_run
+
+    settings.out = str(folder)
+    if not _is_child():
+        save_run(settings, folder / CONFIG)
+    with relaunchable(overrides, folders, folder):
+        from bindspace.training.run import train as start
+
+        start(settings, folder)
+    return 0
+
+
+def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
+    """Goes on with a run: `run=FOLDER`, and the few settings that may change."""
+    from bindspace.cli.arguments import settings as values
+    from bindspace.cli.checks import check_run
+    from bindspace.saved_run import changed_run, load_run, save_run
+
+    folder = Path(str(values(resumed, ["run"], "train")["run"] or ""))
+    if not folder.is_dir():
+        raise UserError(
+            f"run={folder}: there is no such folder: give the folder of a run, e.g. outputs/quickstart/latest"
+        )
+    folder = folder.resolve()
+    settings = changed_run(load_run(folder / CONFIG), values(changes, None, "train"))
+    check_run(settings)
+    if changes and not _is_child():
+        save_run(settings, folder / CONFIG)
+    from bindspace.training.run import resume as go_on
+
+    go_on(settings, folder)
+    return 0
+
+
+def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
+    """Lets the selected data set write its manifests, and reads them as if they were anybody's."""
+    data = run.data
+    if data.dataset is None:
+        return
+    if data.train or data.val or data.test:
+        raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
+    sources = data.dataset.sources([(pair.of[0], pair.of[1]) for pair in pairs], list(run.modality))
+    data.train, data.val, data.test = (list(sources.get(split, [])) for split in ("train", "val", "test"))
+
+
+def run_folder(run: TrainRun, experiment: str) -> Path:
+    """`out`, or outputs/<experiment>/<date_time>, with a number where two runs start within a second."""
+    if run.out is not None:
+        return Path(run.out).absolute()
+    base = Path("outputs") / experiment / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}_{number}")
+    return folder.absolute()
+
+
+def _is_child() -> bool:
+    """Whether another rank has named the folder and started this process."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def _claim(folder: Path) -> None:
+    """Makes the folder. Raises `UserError` where it holds a run already, or cannot be made."""
+    if (folder / CONFIG).exists() and not _is_child():
+        raise UserError(f"{folder} holds a run already: go on with it by run={folder}, or choose another out=")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {folder} ({error.strerror}): choose another with out=") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"the run folder {folder} is read-only: choose another with out=")
+
+
+@contextmanager
+def relaunchable(overrides: Sequence[str], folders: Sequence[Path], folder: Path) -> Iterator[None]:
+    """Makes `sys.argv` the whole command of this one run. Lightning starts the further ranks with it, so that they all
+    use the folder that this process has named, within a sweep too.
+    """
+    kept = [value for value in overrides if not value.startswith(("out=", "hydra.", "hydra/"))]
+    flags = [f"--config-dir={path.resolve()}" for path in folders]
+    before = sys.argv
+    sys.argv = [before[0], "train", *flags, *kept, f"out={_quoted(str(folder))}"]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _quoted(text: str) -> str:
+    """As a string of Hydra's grammar."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def warn_of_unpaired(names: Sequence[str]) -> None:
+    """A setting without effect is said aloud."""
+    if names:
+        warnings.warn(
+            f"{', '.join(names)} stands in no pair and is not trained: leave it out of modality", stacklevel=2
+        )

@@ -1,0 +1,30 @@
+"""Where the config files are, and what groups and options they offer. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bindspace import registry
+
+# Groups that a config composes; `experiment` may override each of the others.
+GROUPS = {
+    "train": ["modality", "data", "loss", "optim", "trainer", "logger", "callbacks", "schedule", "experiment"],
+    "benchmark": ["data", "experiment"],
+}
+
+
+def conf_dir() -> Path:
+    """The folder of the config files: within the package where it is installed, beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    return here / "conf" if (here / "conf").is_dir() else here.parent / "conf"
+
+
+def options(group: str, user_folders: Iterable[Path] = ()) -> list[str]:
+    """The names that a group offers, from files and from plugins; imports no plugin."""
+    files = {path.stem for folder in [conf_dir(), *user_folders] for path in (folder / group).glob("*.yaml")}
+    if group == "modality":
+        files |= {*registry.installed(), *registry.presets()}
+    if group == "data":
+        files |= {*registry.installed(registry.DATASETS)}
+    return sorted(files)
