@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 RESERVED = ("id", "label", "split", "group", "concept")
+
+Unit = tuple[str, str]  # what is not parted in a split: ("group", its name), or ("id", that of a row without group)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,37 +179,35 @@ def split_validation(
     """
     if fraction <= 0:
         return list(manifests), []
-    chosen: set[tuple[str, str]] = set()
-    for manifest in manifests:
-        _choose_units(manifest, fraction, seed, chosen)
-    parts = [
-        ([i for i, row in enumerate(m.rows) if (_unit(row) in chosen) is held] for held in (False, True))
-        for m in manifests
-    ]
+    chosen = _choose_units([Counter(map(_unit, manifest.rows)) for manifest in manifests], fraction, seed)
     train, val = [], []
-    for manifest, (kept, held) in zip(manifests, parts):
-        train.append(manifest.subset(kept, "train") if held else manifest)
-        if held:
-            val.append(manifest.subset(held, "val"))
+    for manifest in manifests:
+        held = [_unit(row) in chosen for row in manifest.rows]
+        train.append(manifest.subset([i for i, out in enumerate(held) if not out], "train") if any(held) else manifest)
+        if any(held):
+            val.append(manifest.subset([i for i, out in enumerate(held) if out], "val"))
     if not val:
         warnings.warn("data.val_fraction has no effect: no source can spare a whole group for validation", stacklevel=2)
     return train, val
 
 
-def _choose_units(manifest: Manifest, fraction: float, seed: int, chosen: set[tuple[str, str]]) -> None:
-    sizes: dict[tuple[str, str], int] = {}
-    for row in manifest.rows:
-        sizes[_unit(row)] = sizes.get(_unit(row), 0) + 1
-    wanted, held = ceil(fraction * len(manifest.rows)), sum(size for unit, size in sizes.items() if unit in chosen)
-    for unit in sorted(sizes, key=lambda unit: hashlib.sha256(f"{seed}/{unit}".encode()).digest()):
-        if held >= wanted:
-            return
-        if unit not in chosen and held + sizes[unit] < len(manifest.rows):
-            chosen.add(unit)
-            held += sizes[unit]
+def _choose_units(sources: Sequence[Counter[Unit]], fraction: float, seed: int) -> set[Unit]:
+    """Units to part off, in an order by hash, until each source has given its share; none gives all of its rows."""
+    chosen: set[Unit] = set()
+    kept = [source.total() for source in sources]
+    wanted = [total - ceil(fraction * total) for total in kept]
+    for number, source in enumerate(sources):
+        for unit in sorted(source, key=lambda unit: hashlib.sha256(f"{seed}/{unit}".encode()).digest()):
+            if kept[number] <= wanted[number]:
+                break
+            left = [rows - other[unit] for rows, other in zip(kept, sources)]
+            if unit not in chosen and all(left):
+                chosen.add(unit)
+                kept = left
+    return chosen
 
 
-def _unit(row: Row) -> tuple[str, str]:
+def _unit(row: Row) -> Unit:
     return ("group", str(row["group"])) if "group" in row else ("id", row["id"])
 
 

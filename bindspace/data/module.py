@@ -40,8 +40,9 @@ class BindData(LightningDataModule):
     """Training and validation batches of the listed pairs.
 
     `train`, `val`: sources, or manifests already loaded. With `val` None, a share of the training rows
-    (`settings.val_fraction`) is parted off, whole groups at a time; an empty list means no validation. `vectors`: cached vectors of frozen towers, see
-    `TrainBatches`. Set `start_step` to resume: the batch of step t does not depend on those before.
+    (`settings.val_fraction`) is parted off, whole groups at a time; an empty list means no validation. `vectors`:
+    cached vectors of frozen towers, see `TrainBatches`. Set `start_step` to resume: the batch of step t does not depend
+    on those before.
     """
 
     def __init__(

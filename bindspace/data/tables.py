@@ -169,7 +169,7 @@ def table_bytes(rows: Sequence[Row], path: Path) -> bytes:
 
 def _csv_bytes(rows: Sequence[Row], columns: list[str]) -> bytes:
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)  # its line end is CR LF (RFC 4180), or it would leave a lone CR in a cell unquoted
     writer.writerow(columns)
     writer.writerows([_csv_cell(row.get(name)) for name in columns] for row in rows)
     return out.getvalue().encode()
