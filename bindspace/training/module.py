@@ -212,10 +212,6 @@ class BindModule(L.LightningModule):
         if limit := gradient_clip_val or self.optim.clip:
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Moves the tensors of a batch."""
-        return batch.to(device)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The ledger goes with the weights that it describes."""
         assert self.space.ledger is not None

@@ -1,0 +1,36 @@
+"""Several ranks give the gradients of one process with the joined batch."""
+
+import pytest
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from plain import ByHand, KeepGradients, plain_batch, plain_space, quiet_trainer
+
+from bindspace.settings import Pair
+from bindspace.training import BindModule
+
+PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5)]
+EVENTS = 7  # dealt to two ranks: four and three
+HELD = {
+    "rows on both ranks": {"middle": [0, 1, 2, 3, 4, 5, 6], "left": [0, 1, 2, 4, 5], "right": [3, 4, 6]},
+    "a rank without any row of a pair": {"middle": [0, 1, 2, 3, 4, 5, 6], "left": [0, 1, 2, 3], "right": [0, 2, 6]},
+}
+
+
+def gradients(shares, ranks, path):
+    strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if ranks > 1 else "auto"
+    trainer = quiet_trainer(1, path.parent, devices=ranks, strategy=strategy, callbacks=[KeepGradients(path)])
+    trainer.fit(BindModule(plain_space(), PAIRS, steps=1), datamodule=ByHand(shares))
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+def test_two_ranks_give_the_gradients_of_one_process(held, tmp_path):
+    one = gradients([[plain_batch(held, EVENTS)]], 1, tmp_path / "one.pt")
+    shares = [[plain_batch(held, EVENTS, only=slice(rank, None, 2))] for rank in range(2)]
+    two = gradients(shares, 2, tmp_path / "two.pt")
+    assert one["gradients"].keys() == two["gradients"].keys()
+    for name, expected in one["gradients"].items():
+        assert torch.allclose(two["gradients"][name], expected, rtol=1e-4, atol=1e-6), name
+        assert expected.abs().max() > 1e-6, f"{name} has no gradient: the comparison would say nothing"
+    assert two["pairs"] == one["pairs"]
