@@ -58,6 +58,7 @@ def run_benchmark(
     measure beside it. `known`: which attribute columns a modality can know, for the ceiling. Raises `UserError` where
     the pool is empty, has fewer than two of the space's modalities, or the space yields vectors that are not finite.
     """
+    check_settings(settings)
     modalities = choose_modalities(space, pool, settings)
     columns = class_columns(pool, settings.zero_shot)
     permutations = Permutations(settings.permutations, settings.seed)
@@ -88,6 +89,16 @@ def run_benchmark(
         "gap": [_gap(sides[a], sides[b]) for a, b in itertools.combinations(modalities, 2)],
         "ledger": space.ledger.summary() if space.ledger else {},
     }
+
+
+def check_settings(settings: BenchmarkSettings) -> None:
+    """Raises `UserError` for a k or a number of permutations that cannot be."""
+    if not settings.k or any(k < 1 for k in settings.k):
+        raise UserError(
+            f"benchmark.k: expected whole numbers from 1 on, got {list(settings.k)}: try benchmark.k=[1,5,10]"
+        )
+    if settings.permutations < 1:
+        raise UserError(f"benchmark.permutations: expected 1 or more, got {settings.permutations}: 10000 is usual")
 
 
 def choose_modalities(space: Space, pool: Pool, settings: BenchmarkSettings) -> list[str]:

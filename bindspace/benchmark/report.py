@@ -70,7 +70,7 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             f"### {heading}",
             "",
-            *_table(_retrieval_header(protocol), (_retrieval_row(cell, protocol) for cell in cells)),
+            *_table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
     if report["zero_shot"]:
         lines += ["", "### Zero-shot classification", "", *_table(ZERO_SHOT, map(_zero_shot_row, report["zero_shot"]))]
@@ -93,33 +93,30 @@ def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str
             yield heading, cells
 
 
-def _retrieval_header(protocol: Mapping[str, Any]) -> list[str]:
-    k = protocol["primary_k"]
-    recalls = [f"R@{each}" for each in protocol["k"]]
-    return [
-        "query → gallery",
-        "status",
-        *recalls,
-        f"95 % of R@{k}",
-        "chance",
-        "× chance",
-        "shuffled",
-        "median rank",
-        "p",
-    ]
+def _beside(report: Mapping[str, Any]) -> list[str]:
+    """Further rows of control that the report holds."""
+    return [name for name in ("untrained", "ceiling") if any(cell.get(name) for cell in report["pairs"])]
 
 
-def _retrieval_row(cell: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
-    k = str(protocol["primary_k"])
+def _retrieval_header(report: Mapping[str, Any]) -> list[str]:
+    k = report["protocol"]["primary_k"]
+    recalls = [f"R@{each}" for each in report["protocol"]["k"]]
+    controls = ["chance", "× chance", "shuffled", *_beside(report)]
+    return ["query → gallery", "status", *recalls, f"95 % of R@{k}", *controls, "median rank", "p"]
+
+
+def _retrieval_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    k = str(report["protocol"]["primary_k"])
     p = cell["p"] if cell["p_holm"] is None else cell["p_holm"]
     return [
         f"{cell['query']} → {cell['gallery']}",
         cell["status"],
-        *(_percent(cell["recall"][str(each)]) for each in protocol["k"]),
+        *(_percent(cell["recall"][str(each)]) for each in report["protocol"]["k"]),
         _interval(cell["ci95"][k]),
         _percent(cell["chance"][k]),
         _times(cell["recall"][k], cell["chance"][k]),
         _percent(cell["shuffled"][k]),
+        *(_percent(cell[name][k]) if cell.get(name) else "" for name in _beside(report)),
         f"{cell['median_rank']:g}",
         _p(p),
     ]
@@ -173,35 +170,37 @@ def _p(p: float) -> str:
 
 def print_table(report: Mapping[str, Any], console: Console) -> None:
     """The table on the terminal: for each pool the pairs never trained together, then the others (figures in %)."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     for title, pool in _pools(report):
         protocol = pool["protocol"]
         named = "" if title == MAIN else f" · {title}"
+        caption = f"\nRetrieval among {protocol['pool']} events{named}, in %"
         table = Table(
-            title=f"Retrieval among {protocol['pool']} events{named}, in %",
-            title_style="bold",
-            box=SIMPLE_HEAD,
-            pad_edge=False,
+            title=caption, title_style="bold", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False
         )
-        for number, heading in enumerate(_console_header(protocol)):
-            table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number != 1)
-        for _, cells in _sections(pool):
+        columns = _console_columns(pool, console.width)
+        for number, heading in enumerate(columns):
+            table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=True)
+        for number, (_, cells) in enumerate(_sections(pool)):
+            if number:
+                table.add_row()
             for cell in cells:
-                table.add_row(*_console_row(cell, protocol), style="" if cell["status"] in EMERGENT else "dim")
-            table.add_section()
+                row = _console_row(cell, pool)
+                style = "" if cell["status"] in EMERGENT else "dim"
+                table.add_row(*(row[heading] for heading in columns), style=style)
         console.print(table)
         if protocol["left_out"] or protocol["bad"]:
             console.print(_left_out(protocol), highlight=False)
 
 
-def _console_header(protocol: Mapping[str, Any]) -> list[str]:
-    return ["query → gallery", "status", *(f"R@{each}" for each in protocol["k"]), "95 %", "chance", "times", "p"]
+def _console_columns(report: Mapping[str, Any], width: int) -> list[str]:
+    beside = _beside(report) if width >= 100 else []
+    recalls = [f"R@{each}" for each in report["protocol"]["k"]]
+    return ["query → gallery", "status", *recalls, "95 %", "chance", "times", *beside, "p"]
 
 
-def _console_row(cell: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
-    row = dict(zip(_retrieval_header(protocol), _retrieval_row(cell, protocol), strict=True))
-    low, high = cell["ci95"][str(protocol["primary_k"])]
-    row["95 %"], row["times"] = f"{100 * low:.0f}–{100 * high:.0f}", row["× chance"]
-    return [row[heading] for heading in _console_header(protocol)]
+def _console_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]:
+    row = dict(zip(_retrieval_header(report), _retrieval_row(cell, report), strict=True))
+    low, high = cell["ci95"][str(report["protocol"]["primary_k"])]
+    return {**row, "95 %": f"{100 * low:.0f}–{100 * high:.0f}", "times": row["× chance"]}

@@ -15,7 +15,7 @@ from bindspace.benchmark.retrieval import chance, match, mean_average_precision,
 
 @st.composite
 def pools(draw):
-    """Small integers as vectors, so that ties and duplicates abound; items of several events, events of several items."""
+    """Small integers as vectors, so that ties and duplicates abound; items and events share each other in many ways."""
     events, dim = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     vector = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)
     sides = []

@@ -27,9 +27,8 @@ def settings(**changes):
 
 def measured(pool, space=None, **changes):
     space = space or make_space(2, ["sight", "words"], chain_ledger(["sight", "words"]), WORDS)
-    vectors = {name: each for name, each in pool.vectors.items()}
-    clusters = {name: torch.arange(len(each)) for name, each in vectors.items()}
-    return measure_zero_shot(space, pool, vectors, clusters, settings(**changes), Permutations(500, 0))
+    clusters = {name: torch.arange(len(each)) for name, each in pool.vectors.items()}
+    return measure_zero_shot(space, pool, pool.vectors, clusters, settings(**changes), Permutations(500, 0))
 
 
 def test_a_class_is_the_normalised_mean_of_its_prompts():

@@ -1,0 +1,54 @@
+"""From a space and test sources to a written report: one pool after the other, then the table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bindspace.benchmark.emergent import run_benchmark
+from bindspace.benchmark.report import join_pools, print_table, write_report
+from bindspace.data import Manifest, Reader, load_pool
+from bindspace.settings import BenchmarkSettings, DataSettings, Source
+
+if TYPE_CHECKING:
+    from bindspace.space import Space
+
+
+def measure_pools(
+    space: Space,
+    data: DataSettings,
+    settings: BenchmarkSettings,
+    out: Path,
+    *,
+    name: str,
+    untrained: Space | None = None,
+    known: Mapping[str, Sequence[str]] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
+
+    `name`: what the space is called in the report. `untrained`, `known`: see `run_benchmark`.
+    """
+    from rich.console import Console
+
+    pools: dict[str, list[Source]] = {}
+    for source in data.test:
+        pools.setdefault(source.pool, []).append(source)
+    reader, reports = Reader(data.memory_gb), {}
+    for pool_name, sources in pools.items():
+        names = settings.modalities or shared(space, sources)
+        pool = load_pool(sources, space.configs, names, reader=reader, max_bad_fraction=data.max_bad_fraction)
+        options = {"name": name, "untrained": untrained, "known": known, "progress": progress}
+        reports[pool_name] = run_benchmark(space, pool, settings, **options)
+    path = write_report(reports, out)
+    report = join_pools(reports)
+    print_table(report, Console())
+    print(path.parent)
+    return report
+
+
+def shared(space: Space, sources: Sequence[Source]) -> list[str]:
+    """The modalities of the space that every source may be read for and has a column of."""
+    manifests = [Manifest.load(source, space.modalities) for source in sources]
+    return [name for name in space.modalities if all(manifest.uses(name) for manifest in manifests)]
