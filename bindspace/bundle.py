@@ -54,7 +54,7 @@ def save(space: Space, folder: str | Path, card: str | None = None) -> Path:
     with replace_folder(folder) as new:
         try:
             save_file(_tensors(space), new / WEIGHTS)
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise UserError(f"cannot write {folder / WEIGHTS}: {error}: choose another folder or make room") from error
         write_json(new / SPACE, description)
         if space.ledger is not None:
@@ -151,8 +151,10 @@ def _read(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): copy the whole space folder again") from error
     if isinstance(value, dict) and value.get("schema") != SCHEMA:
-        found = str(value.get("schema"))[:20]
-        raise UserError(f"{path} has schema {found}, this bindspace reads schema {SCHEMA}: update bindspace")
+        found = repr(value.get("schema"))[:20]
+        raise UserError(
+            f"{path} has schema {found}, this bindspace reads schema {SCHEMA}: use the version that wrote it"
+        )
     _keys(value, ("schema", "bindspace", "torch", "pivot", "dim", "modalities", "temperatures"), path)
     _keys(value["modalities"], None, f"{path}: modalities")
     _keys(value["temperatures"], None, f"{path}: temperatures")
@@ -231,12 +233,12 @@ def _config(name: str, entry: Any, path: Path) -> ModalityConfig:
 def _build(configs: Mapping[str, ModalityConfig], description: Mapping[str, Any], weights: Any, folder: Path) -> Space:
     """The space with fresh weights, after checking that the file's tensors are exactly its own."""
     keys = set(weights.keys())
-    budget = Budget(8 * (folder / WEIGHTS).stat().st_size + _SLACK, 64 * len(keys) + 10_000)
+    budget = Budget(8 * (folder / WEIGHTS).stat().st_size + _SLACK, 16 * len(keys) + 1000)
     try:
         with torch.random.fork_rng(devices=[]), budget:
             space = Space(configs, description["dim"], description["pivot"], pretrained=False)
     except Exception as error:  # a plugin's constructor may raise anything at settings it has never seen
-        raise UserError(f"{folder / SPACE}: its settings build no towers: {type(error).__name__}: {error}") from error
+        raise UserError(f"{folder / SPACE}: its settings build no towers ({type(error).__name__}: {error})") from error
     _add_temperatures(space, description, folder)
     prefixes = [f"towers.{name}." for name in description["modalities"] if name not in configs]
     prefixes += [f"temperatures.{pair}." for pair in description["temperatures"] if pair not in space.temperatures]
