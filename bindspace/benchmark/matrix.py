@@ -120,4 +120,10 @@ def _draw_words(figure: Figure, axes: Axes, report: Mapping[str, Any]) -> None:
             Patch(facecolor="#d8eef0", edgecolor="#8a9aa0", hatch="///", linewidth=0, label="trained together")
         )
     handles.append(Patch(facecolor="none", edgecolor="none", label="small figures: 95 % interval"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3 if len(report["protocol"]["modalities"]) > 4 else 1,
+        fontsize=9,
+        frameon=False,
+    )

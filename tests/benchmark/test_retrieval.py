@@ -43,7 +43,7 @@ def average_precision(places, depth=10):
     return sum((r + 1) / place for r, place in enumerate(places) if place <= depth) / min(len(places), depth)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(pools(), st.integers(1, 4), st.integers(1, 4))
 def test_ranks_and_precision_equal_brute_force_with_ties_duplicates_and_several_positives(pool, tile_n, tile_m):
     query, query_events, gallery, gallery_events = pool
@@ -60,7 +60,7 @@ def test_ranks_and_precision_equal_brute_force_with_ties_duplicates_and_several_
     assert mean_average_precision(found, positives) == pytest.approx(precision, abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(pools())
 def test_a_match_is_a_shared_event(pool):
     _, query_events, _, gallery_events = pool
