@@ -34,9 +34,19 @@ class Batch:
     inputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     vectors: dict[str, Tensor] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)  # by event, for the ledger
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""
         move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731
         inputs = {name: move(batch) for name, batch in self.inputs.items()}
-        return Batch(self.source, self.ids, move(self.rows), move(self.digests), inputs, move(self.vectors), self.bad)
+        return Batch(
+            self.source,
+            self.ids,
+            move(self.rows),
+            move(self.digests),
+            inputs,
+            move(self.vectors),
+            self.bad,
+            self.groups,
+        )

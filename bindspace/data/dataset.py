@@ -15,7 +15,7 @@ from bindspace.data.order import EventOrder, event_seeds, pick, source_schedule
 from bindspace.data.reading import Column, Reader
 from bindspace.errors import UserError, unknown
 from bindspace.modality import ModalityConfig
-from bindspace.settings import Pair, Source
+from bindspace.settings import Augment, Pair, Source
 
 Vectors = Mapping[str, Mapping[str, Tensor]]  # modality -> Manifest.key -> float32 (cells, dim), NaN: no vector
 
@@ -30,6 +30,9 @@ class Events:
     def __init__(self, manifest: Manifest, configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]) -> None:
         require_pairs(manifest, pairs)
         self.manifest = manifest
+        self.ids = [row["id"] for row in manifest.rows]
+        self.groups = [str(row["group"]) if "group" in row else None for row in manifest.rows]
+        self.augment = Augment(manifest.source.augment).value
         names = dict.fromkeys(name for pair in pairs for name in pair.of)
         columns = {name: Column(manifest, name, configs[name]) for name in names if manifest.uses(name)}
         holds = {name: np.zeros(len(manifest.rows), dtype=bool) for name in columns}
@@ -47,7 +50,9 @@ class Events:
 
     def batch(self, rows: np.ndarray, seeds: np.ndarray | None, reader: Reader, vectors: Vectors) -> Batch:
         """Reads and prepares these rows; `seeds` None: for evaluation, with the first alternative of each cell."""
-        batch = Batch(str(self.manifest.path), [self.manifest.rows[row]["id"] for row in rows.tolist()], {}, {})
+        chosen = rows.tolist()
+        batch = Batch(str(self.manifest.path), [self.ids[row] for row in chosen], {}, {})
+        batch.groups = [self.groups[row] for row in chosen]
         for name, column in self.columns.items():
             where = np.flatnonzero(self.holds[name][rows])
             cells = column.offsets[rows[where]]
@@ -70,7 +75,7 @@ class Events:
         samples, kept = reader.read(column, cells)
         if samples:
             chosen = None if seeds is None else seeds[kept].tolist()
-            augment = "none" if seeds is None else self.manifest.source.augment.value
+            augment = "none" if seeds is None else self.augment
             batch.inputs[column.name] = column.config.prepare(samples, seeds=chosen, augment=augment)
         return kept
 
@@ -89,6 +94,9 @@ def load_events(
     sources: Iterable[Source | Manifest], configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]
 ) -> list[Events]:
     """The usable events of each source. Raises `UserError` for a source that has none."""
+    for pair in pairs:
+        if len(set(pair.of)) != 2 or len(pair.of) != 2:
+            raise UserError(f"a pair is of two different modalities, got {pair.of}: write e.g. {{of: [a, b]}}")
     names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
     for name in names:
         if name not in configs:
@@ -142,7 +150,7 @@ class TrainBatches(Dataset[Batch]):
         _check_vectors(self.vectors, self.events)
         settings = [events.manifest.source for events in self.events]
         self.orders = [
-            EventOrder(len(events.rows), source.batch or batch, seed, number)
+            EventOrder(len(events.rows), _batch_size(source, batch), seed, number)
             for number, (events, source) in enumerate(zip(self.events, settings))
         ]
         self.schedule = source_schedule(_weights(settings), steps, seed)
@@ -171,6 +179,13 @@ class TrainBatches(Dataset[Batch]):
         seeds = event_seeds(self.seed, step, len(drawn))
         events = self.events[source]
         return events.batch(events.rows[drawn[mine]], seeds[mine], self.reader, self.vectors)
+
+
+def _batch_size(source: Source, default: int) -> int:
+    size = default if source.batch is None else source.batch
+    if size < 1:
+        raise UserError(f"the batch of {source.path} is {size}: it needs one event or more, and two to have a negative")
+    return size
 
 
 def _weights(sources: Sequence[Source]) -> list[float]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bindspace import registry
 from bindspace.data.tables import Row, table_bytes, write_manifest
 from bindspace.errors import UserError, unknown
+from bindspace.modality import Cell
 
 KEYS = ("stem", "path")
 
@@ -18,8 +20,9 @@ def build_manifest(patterns: Mapping[str, str], by: str, out: str | Path) -> int
 
     `patterns`: modality -> glob pattern (`img/*.jpg`, `**` for any depth). `by="stem"` puts files of one name together,
     `by="path"` files of one path below the pattern's fixed part, suffix aside. A file without partner makes a partial
-    row (see `count_partial`). Paths are relative to the folder of `out`, and must lie in it. An existing file is only
-    replaced by an equal one. Raises `UserError`.
+    row (see `count_partial`). Paths are relative to the folder of `out`, and must lie in it; of a modality whose cells
+    hold values, a file's lines are the value and its alternatives. An existing manifest is only replaced by an equal
+    one. Raises `UserError`.
     """
     out = Path(out)
     rows = rows_of_folders(patterns, by, out.parent)
@@ -41,16 +44,19 @@ def rows_of_folders(patterns: Mapping[str, str], by: str, root: Path) -> list[Ro
     if not patterns:
         raise UserError("expected at least one MODALITY=PATTERN, e.g. 'image=img/*.jpg'")
     rows: dict[str, Row] = {}
+    first: dict[tuple[str, str], Path] = {}
+    values = _of_values(patterns)
     for name, pattern in patterns.items():
         for file in _matches(name, pattern):
             key = _key(file, pattern, by)
             row = rows.setdefault(key, {"id": key})
+            first.setdefault((name, key), file)
             if name in row:
                 raise UserError(
-                    f"{name}: {row[name]} and {file} have the same {by} {key!r}: narrow the pattern"
+                    f"{name}: {first[name, key]} and {file} have the same {by} {key!r}: narrow the pattern"
                     + (", or use by=path" if by == "stem" else "")
                 )
-            row[name] = _relative(file, root)
+            row[name] = _value(file) if name in values else _relative(file, root)
     return [rows[key] for key in sorted(rows)]
 
 
@@ -60,6 +66,20 @@ def _matches(name: str, pattern: str) -> list[Path]:
     if not files:
         raise UserError(f"no file matches {name}={pattern!r} (seen from {Path.cwd()}): check the folder and the suffix")
     return files
+
+
+def _of_values(names: Iterable[str]) -> set[str]:
+    """Which of the names are installed modalities whose cells hold values."""
+    known = [name for name in names if name in registry.installed()]
+    return {name for name in known if registry.load(name).cell is Cell.value}
+
+
+def _value(file: Path) -> str | list[str]:
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8: its lines are to be the values of the cell") from error
+    return lines[0] if len(lines) == 1 else lines
 
 
 def _key(file: Path, pattern: str, by: str) -> str:

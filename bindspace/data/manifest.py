@@ -53,7 +53,10 @@ class Manifest:
     def load(cls, source: Source, modalities: Sequence[str]) -> Manifest:
         """Reads a source's manifest, of which at least one of `modalities` must be a column. Raises `UserError`."""
         path = find_manifest(source.path)
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read {path} ({error.strerror}): check who may read it") from error
         rows, columns = parse_table(content, path)
         _number_rows(rows, path)
         manifest = cls(

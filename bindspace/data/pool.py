@@ -19,6 +19,8 @@ from bindspace.errors import UserError, unknown
 from bindspace.modality import ModalityConfig
 from bindspace.settings import Source
 
+CHUNK = 16  # samples that are read at a time while a pool is made
+
 
 @dataclass
 class Item:
@@ -137,29 +139,24 @@ def _add_events(
     rows = np.flatnonzero(full).tolist()
     event_of = {row: first_event + position for position, row in enumerate(rows)}
     for name, column in columns.items():
-        for cell in readable[name].tolist():
-            event = event_of.get(int(column.row[cell]))
-            if event is not None:
-                _add_item(pool, name, number, cell, event, found[name])
+        cells = readable[name][full[column.row[readable[name]]]]
+        for cell, digest in zip(cells.tolist(), pool.reader.digests(column, cells)):
+            # equal bytes that are read under other settings are another content
+            key = (digest.tobytes(), json.dumps(column.info(cell), sort_keys=True, default=str))
+            if key not in found[name]:
+                found[name][key] = Item(key[0], [], number, cell)
+                pool.items[name].append(found[name][key])
+            holders = found[name][key].event
+            if (event := event_of[int(column.row[cell])]) not in holders[-1:]:
+                holders.append(event)
     pool.left_out += len(full) - len(rows)
     return rows
 
 
 def _try_read(reader: Reader, column: Column, cells: np.ndarray) -> np.ndarray:
-    """Which cells can be read (n,) bool; samples are let go of one by one, save what the reader keeps."""
-    return np.array([bool(reader.read(column, cells[i : i + 1])[0]) for i in range(len(cells))], dtype=bool)
-
-
-def _add_item(pool: Pool, name: str, number: int, cell: int, event: int, found: dict[tuple[bytes, str], Item]) -> None:
-    column = pool.columns[number][name]
-    digest = pool.reader.digests(column, np.array([cell]))[0].tobytes()
-    # equal bytes that are read under other settings are another content
-    key = (digest, json.dumps(column.info(cell), sort_keys=True, default=str))
-    if key not in found:
-        found[key] = Item(digest, [], number, cell)
-        pool.items[name].append(found[key])
-    if event not in found[key].event:
-        found[key].event.append(event)
+    """Which cells can be read (n,) bool; samples are let go of a few at a time, save what the reader keeps."""
+    kept = [reader.read(column, cells[start : start + CHUNK])[1] for start in range(0, len(cells), CHUNK)]
+    return np.concatenate([np.zeros(0, dtype=bool), *kept])
 
 
 def _describe_events(pool: Pool, chosen: Sequence[tuple[int, int]]) -> None:

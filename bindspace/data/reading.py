@@ -178,7 +178,8 @@ class Reader:
         """The decoded samples of those cells that can be had, and which these are (n,) bool."""
         store = self._store(column)
         good = self.identify(column, cells)
-        samples = [self._sample(store, column, cell) for cell in cells[good].tolist()]
+        cache = store.samples
+        samples = [cache[cell] if cell in cache else self._sample(store, column, cell) for cell in cells[good].tolist()]
         kept = ~store.refused[cells]
         return [sample for sample, had in zip(samples, kept[good]) if had], kept
 
@@ -196,8 +197,6 @@ class Reader:
             self._bad.append(column.bad_row(cell, reason))
 
     def _sample(self, store: _Store, column: Column, cell: int) -> Any:
-        if cell in store.samples:
-            return store.samples[cell]
         try:
             sample = column.medium(cell).read(column.config, column.info(cell))
         except BadSample as error:

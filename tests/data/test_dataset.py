@@ -224,6 +224,29 @@ def test_what_cannot_be_trained_on_is_refused_in_a_sentence(configs, folder) -> 
         batches([good, replace(good, weight=-1)], configs)
 
 
+@pytest.mark.parametrize("of", [["touch"], ["touch", "touch"], ["touch", "heat", "words"]])
+def test_a_pair_is_of_two_modalities(configs, folder, of: list[str]) -> None:
+    with pytest.raises(UserError, match="a pair is of two different modalities, got"):
+        batches([folder()], configs, [Pair(of)])
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_batch_without_events_is_refused(configs, folder, size: int) -> None:
+    with pytest.raises(UserError, match=f"the batch of .* is {size}: it needs one event or more"):
+        batches([folder(batch=size)], configs)
+
+
+def test_a_batch_names_the_groups_of_its_events(configs, folder) -> None:
+    batch = batches([folder("a", 3, rows={1: {"group": 7}})], configs)[0]
+    assert dict(zip(batch.ids, batch.groups)) == {"e0": None, "e1": "7", "e2": None}
+    assert batch.to(torch.device("cpu")).groups == batch.groups
+
+
+def test_augmentation_may_be_given_as_text(configs, folder) -> None:
+    assert batches([folder(augment="strong")], configs)[0].ids
+    assert configs["touch"].prepare_calls[0][1] == "strong"
+
+
 def test_an_error_in_prepare_stops_the_run(configs, folder, monkeypatch) -> None:
     def fail(samples: Any, **_: Any) -> None:
         raise RuntimeError("a bug of the plugin")

@@ -5,6 +5,7 @@ import pytest
 
 from bindspace.data.folders import build_manifest, count_partial, rows_of_folders
 from bindspace.errors import UserError
+from bindspace.modality import Cell, ModalityConfig
 
 
 @pytest.fixture
@@ -59,6 +60,22 @@ def test_an_existing_manifest_is_only_replaced_by_itself(photos: Path) -> None:
     with pytest.raises(UserError, match="exists and holds something else: move it away"):
         build_manifest(PATTERNS, "stem", out)
     assert out.read_bytes() == before
+
+
+class OfValues(ModalityConfig):
+    cell = Cell.value
+
+
+def test_lines_of_a_file_are_the_alternatives_where_cells_hold_values(photos: Path, monkeypatch) -> None:
+    monkeypatch.setattr("bindspace.registry.installed", lambda: {"words": []})
+    monkeypatch.setattr("bindspace.registry.load", {"words": OfValues}.get)
+    for name, text in (("a", "one\n"), ("b", "one\n\n two \n"), ("c", "")):
+        (photos / f"{name}.txt").write_text(text)
+    patterns = {"image": "img/*.jpg", "words": "*.txt"}
+    assert [row.get("words") for row in rows_of_folders(patterns, "stem", Path())] == ["one", ["one", "two"], []]
+    (photos / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"b\.txt is not UTF-8"):
+        rows_of_folders(patterns, "stem", Path())
 
 
 @pytest.mark.parametrize(

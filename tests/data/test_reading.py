@@ -1,6 +1,5 @@
 import hashlib
 import math
-import os
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,7 @@ def test_the_digest_is_the_sha256_of_the_file(configs, root: Path) -> None:
 
 
 def test_read_gets_the_path_and_the_fragment_beside_its_information(configs, root: Path) -> None:
-    read_cell(
-        configs["touch"], "sub/1.npy#t=2,&xywh=1,2,3,4".replace("2,&", "2&"), root, {"unit": "N", "t": "a column"}
-    )
+    read_cell(configs["touch"], "sub/1.npy#t=2&xywh=1,2,3,4", root, {"unit": "N", "t": "a column"})
     info = {"unit": "N", "t": (2.0, math.inf), "xywh": (1.0, 2.0, 3.0, 4.0)}
     assert configs["touch"].read_calls == [(root / "sub/1.npy", info)]
 
@@ -130,7 +127,7 @@ def test_a_cell_is_read_once_while_there_is_memory_and_each_time_without(configs
         for _ in range(3):
             samples, kept = reader.read(found, cells)
             assert (len(samples), kept.tolist()) == (3, [True] * 3)
-        assert len(configs["touch"].read_calls) == (2 if calls == 2 else 9)
+        assert len(configs["touch"].read_calls) == calls
 
 
 def test_memory_is_kept_to_its_limit_and_the_first_samples_stay(configs, root: Path) -> None:
@@ -204,10 +201,3 @@ def test_evaluation_batches_cover_all_cells_in_order_and_skip_bad_ones(configs, 
     assert [cells.tolist() for cells, _ in batches] == [[0, 1], [3], [4]]
     assert torch.cat([batch["x"][:, 0] for _, batch in batches]).tolist() == [2, 1, 4, 3]
     assert [(row.id, row.reason) for row in reader.take_bad()] == [("2", "expected a word, got none")]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_a_bad_sample(root: Path) -> None:
-    (root / "sub/1.npy").chmod(0)
-    with pytest.raises(BadSample, match="Permission denied"):
-        open_cell(Cell.path, "sub/1.npy", root).digest()
