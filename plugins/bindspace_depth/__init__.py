@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 NEAR, FAR = 0.05, 200.0  # metres that the median of a map lies between, whatever the sensor
 LEAST_VALID = 0.1  # of the pixels
-LOG_MEAN, LOG_STD = 1.0, 1.0  # of ln(depth in metres): 2.7 m becomes 0, and each factor of e is one unit
+LOG_MEAN = 1.0  # of ln(depth in metres): 2.7 m becomes 0
+FLAT = 0.02  # added to the deviation of ln(depth), so that a flat wall stays flat: 2 % of its distance
 
 
 class Unit(Enum):
@@ -32,14 +33,14 @@ class Unit(Enum):
 
 @dataclass(kw_only=True)
 class DepthConfig(PictureConfig):
-    """A sample is (H, W) float32 in metres, NaN where invalid; a batch `pixels` (B, 2, image_size, image_size)."""
+    """A sample is (H, W) float32 in metres, NaN where invalid; a batch `pixels` (B, 3, image_size, image_size)."""
 
     modality: ClassVar[str] = "depth"
     expects: ClassVar[str] = (
         "a depth map (16-bit PNG, TIFF, NPY, or an array (H, W) of integers or floats) in the unit that `depth.unit`"
         " says (m, cm, mm), else the setting `unit`; at least 10 % of it valid, with a median within 0.05..200 m"
     )
-    channels: ClassVar[int] = 2
+    channels: ClassVar[int] = 3
     stem: ClassVar[int] = 3
     widths: ClassVar[tuple[int, ...]] = (32, 64, 96)
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -71,17 +72,23 @@ class DepthConfig(PictureConfig):
     def prepare(
         self, samples: Sequence[np.ndarray], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
-        """`pixels`: ln(metres) about 2.7 m with 0 where invalid, and the mask of what is valid (1) or not (0)."""
+        """`pixels`: relief, level and mask of the part in view.
+
+        Level is ln(metres) about 2.7 m; relief is it again, standardised over the view, since shapes are faint beside
+        distances; both are 0 where invalid. Mask is 1 where valid.
+        """
         import numpy as np
         import torch
 
         from bindspace.pictures import resample, views
 
         metres = resample(samples, views(seeds, augment, len(samples)), self.image_size, smooth=False)
-        valid = np.isfinite(metres)
-        level = (np.log(np.where(valid, metres, 1.0)) - LOG_MEAN) / LOG_STD
-        pixels = np.stack([np.where(valid, level, 0.0), valid], axis=1).astype(np.float32)
-        return {"pixels": torch.from_numpy(pixels)}
+        mask = np.isfinite(metres)
+        level = np.where(mask, np.log(np.where(mask, metres, 1.0)) - LOG_MEAN, 0.0)
+        count = mask.sum((1, 2), keepdims=True).clip(1)
+        relief = np.where(mask, level - level.sum((1, 2), keepdims=True) / count, 0.0)
+        relief /= np.sqrt((relief**2).sum((1, 2), keepdims=True) / count) + FLAT
+        return {"pixels": torch.from_numpy(np.stack([relief, level, mask], axis=1).astype(np.float32))}
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:
         """A 16-bit PNG in mm: two bumps, whose places say the concept, before a wall at 2 to 4 m; some pixels lost."""

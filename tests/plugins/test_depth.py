@@ -93,8 +93,9 @@ def test_invalid_values_become_nan_and_are_masked() -> None:
     sample = CONFIG.read(stored, {"unit": "m", "invalid": [0, np.float32(65.535)]})
     assert np.isnan(sample[:24]).all()
     assert np.isfinite(sample[24:]).all()
-    level, mask = CONFIG.prepare([sample])["pixels"][0]
+    relief, level, mask = CONFIG.prepare([sample])["pixels"][0]
     assert (level[:24] == 0).all()
+    assert (relief[:24] == 0).all()
     assert (mask[:24] == 0).all()
     assert (mask[24:] == 1).all()
     torch.testing.assert_close(level[24:], torch.log(torch.from_numpy(metres()[24:])) - 1, atol=1e-6, rtol=0)
@@ -144,6 +145,17 @@ def test_an_npy_of_objects_runs_nothing() -> None:
         CONFIG.read(encoded(np.array([[{"a": 1}]], dtype=object), "NPY"), {})
 
 
+def test_relief_is_the_shape_whatever_the_distance_and_a_flat_wall_has_none() -> None:
+    near, far, wall = metres(), 10 * metres(), np.random.default_rng(0).normal(3, 0.003, (48, 48))
+    relief, level, _ = CONFIG.prepare([CONFIG.read(stored, {"unit": "m"}) for stored in (near, far, wall)])[
+        "pixels"
+    ].unbind(1)
+    torch.testing.assert_close(relief[0], relief[1], atol=1e-5, rtol=0)
+    assert relief[0].std() == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(level[1] - level[0], torch.full((48, 48), np.log(10).item()), atol=1e-5, rtol=0)
+    assert relief[2].std() < 0.1
+
+
 def test_xywh_cuts_before_the_checks() -> None:
     stored = np.zeros((48, 48), np.float32)
     stored[:4, :4] = 2
@@ -154,7 +166,7 @@ def test_resampling_never_mixes_depths_across_an_edge() -> None:
     stored = np.full((300, 200), 1, np.float32)
     stored[:, 100:] = 5
     for seeds, augment in ((None, "weak"), ([3], "weak"), ([3], "strong")):
-        level, _ = CONFIG.prepare([CONFIG.read(stored, {"unit": "m"})], seeds=seeds, augment=augment)["pixels"][0]
+        _, level, _ = CONFIG.prepare([CONFIG.read(stored, {"unit": "m"})], seeds=seeds, augment=augment)["pixels"][0]
         near, far = level.unique().tolist()
         assert [near, far] == pytest.approx([-1, np.log(5) - 1])
 
@@ -162,7 +174,7 @@ def test_resampling_never_mixes_depths_across_an_edge() -> None:
 def test_evaluation_is_deterministic_and_does_not_depend_on_the_batch() -> None:
     samples = [*examples(4), metres(60, 80), metres(30, 20)]
     together = CONFIG.prepare(samples)["pixels"]
-    assert together.shape == (6, 2, 48, 48)
+    assert together.shape == (6, 3, 48, 48)
     assert torch.equal(together, torch.cat([CONFIG.prepare([sample])["pixels"] for sample in samples]))
     encoder = CONFIG.encoder(pretrained=False).eval()
     with torch.inference_mode():
@@ -193,7 +205,7 @@ def test_one_seed_cuts_picture_depth_and_heat_of_an_event_alike(
     depths = [np.where(scene(48), 1, 5).astype(np.float32)]
     heats = [np.where(scene(32), 1, 0).astype(np.float32)]
     pixels = ImageConfig().prepare(pictures, seeds=[seed], augment=augment)["pixels"][0].mean(0)
-    depth = CONFIG.prepare(depths, seeds=[seed], augment=augment)["pixels"][0, 0]
+    depth = CONFIG.prepare(depths, seeds=[seed], augment=augment)["pixels"][0, 1]
     heat = ThermalConfig().prepare(heats, seeds=[seed], augment=augment)["pixels"][0, 0]
     places = centre(pixels > (pixels.max() + pixels.min()) / 2), centre(depth < 0), centre(heat > 0.5)
     sizes = [
@@ -206,7 +218,7 @@ def test_one_seed_cuts_picture_depth_and_heat_of_an_event_alike(
 
 def test_augmentation_never_mirrors() -> None:
     for augment in ("weak", "strong"):
-        pixels = CONFIG.prepare([metres()] * 50, seeds=range(50), augment=augment)["pixels"][:, 0]
+        pixels = CONFIG.prepare([metres()] * 50, seeds=range(50), augment=augment)["pixels"][:, 1]
         assert (pixels[:, 0] > pixels[:, -1]).all()
 
 
