@@ -39,8 +39,9 @@ def measure_pools(
     for pool_name, sources in pools.items():
         names = settings.modalities or shared(space, sources)
         pool = load_pool(sources, space.configs, names, reader=reader, max_bad_fraction=data.max_bad_fraction)
-        options = {"name": name, "untrained": untrained, "known": known, "progress": progress}
-        reports[pool_name] = run_benchmark(space, pool, settings, **options)
+        reports[pool_name] = run_benchmark(
+            space, pool, settings, name=name, untrained=untrained, known=known, progress=progress
+        )
     path = write_report(reports, out)
     report = join_pools(reports)
     print_table(report, Console())

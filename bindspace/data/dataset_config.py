@@ -29,3 +29,11 @@ class DatasetConfig:
     def sources(self, pairs: Sequence[tuple[str, str]], modalities: Sequence[str]) -> dict[str, list[Source]]:
         """What a training run over these pairs reads: `train`, `val` and `test` sources, written under `root` once."""
         raise NotImplementedError
+
+    def known(self) -> dict[str, list[str]] | None:
+        """Which attribute columns each modality can reveal, for the ceiling beside a result; None: not said."""
+        return None
+
+    def templates(self) -> dict[str, list[str]]:
+        """Prompt templates by attribute column for zero-shot classification, where the defaults do not fit."""
+        return {}

@@ -23,6 +23,15 @@ def gather_counts(counts: Tensor) -> Tensor:
     return torch.stack(gathered)
 
 
+def gather_lists(items: list[str]) -> list[str]:
+    """The strings of all ranks."""
+    if world_size() == 1:
+        return items
+    gathered: list[list[str]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(gathered, items)
+    return [item for part in gathered for item in part]
+
+
 def gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
     """Rows (n, ...) of every rank one below the other; `counts` are the n of all ranks, and may be 0.
 

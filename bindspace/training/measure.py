@@ -1,1 +1,30 @@
-def measure(run, space, folder): ...
+"""What a run measures of its own space when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bindspace.benchmark.measure import measure_pools
+from bindspace.settings import TrainRun
+from bindspace.space import Space
+
+
+def measure(run: TrainRun, space: Space, folder: Path) -> None:
+    """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained."""
+    if not run.data.test:
+        return
+    torch.manual_seed(run.seed + 1)
+    untrained = Space(run.modality, run.dim, run.pivot)
+    known = run.data.dataset.known() if run.data.dataset is not None else None
+    measure_pools(
+        space,
+        run.data,
+        run.benchmark,
+        folder / "benchmark",
+        name=str(folder / "space"),
+        untrained=untrained,
+        known=known,
+        progress=run.trainer.progress,
+    )

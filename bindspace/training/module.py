@@ -21,7 +21,7 @@ from bindspace.losses import content_keys, info_nce
 from bindspace.losses.contrastive import not_negative
 from bindspace.settings import LossSettings, OptimSettings, Pair
 from bindspace.space import Space, pair_name
-from bindspace.training.distributed import gather_counts, gather_rows
+from bindspace.training.distributed import gather_counts, gather_lists, gather_rows
 from bindspace.training.freezing import check_still, fingerprint, set_trainable, still_tensors
 from bindspace.training.schedule import warmup_cosine
 
@@ -76,7 +76,7 @@ class BindModule(L.LightningModule):
         if space.ledger is None:
             space.ledger = Ledger.new(dict.fromkeys(space.modalities, "random"))
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
-        self._contributed: list[tuple[Pair, str, dict[str, Tensor]]] = []
+        self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
 
     def on_fit_start(self) -> None:
@@ -109,7 +109,7 @@ class BindModule(L.LightningModule):
         z = self.vectors(batch)
         total = self._zero()
         for pair, a, b in self._sides(batch, z):
-            total = total + pair.weight * self._pair_loss(pair, a, b, batch.source)
+            total = total + pair.weight * self._pair_loss(pair, a, b, batch)
         self.log("train/loss", total.detach(), prog_bar=True)
         return total
 
@@ -139,13 +139,13 @@ class BindModule(L.LightningModule):
     def _no_digests(self) -> Tensor:
         return torch.zeros(0, 32, dtype=torch.uint8, device=self.device)
 
-    def _pair_loss(self, pair: Pair, a: Side, b: Side, source: str) -> Tensor:
+    def _pair_loss(self, pair: Pair, a: Side, b: Side, batch: Batch) -> Tensor:
         scale = self.space.logit_scale(*pair.of)
         keys = {"keys_a": content_keys(a.digests_B32), "keys_b": content_keys(b.digests_B32)}
         with torch.autocast(self.device.type, enabled=False):
             loss = info_nce(a.z_BD, b.z_BD, scale, **(keys if self.loss.mask_duplicates else {}))
         if loss.requires_grad and pair.weight:
-            self._contributed.append((pair, source, dict(zip(pair.of, (a.digests_B32, b.digests_B32), strict=True))))
+            self._contributed.append((pair, batch, dict(zip(pair.of, (a.digests_B32, b.digests_B32), strict=True))))
         self._log_pair(pair_name(*pair.of, self.space.pivot), loss, scale, a, b, keys)
         return loss
 
@@ -176,10 +176,11 @@ class BindModule(L.LightningModule):
     def on_after_backward(self) -> None:
         """The ledger's word: what has just contributed gradient."""
         assert self.space.ledger is not None
-        for pair, source, digests in self._contributed:
+        for pair, batch, digests in self._contributed:
             arrays = {name: tensor.cpu().numpy() for name, tensor in digests.items()}
-            first, second = pair.of
-            self.space.ledger.record((first, second), source=self.sources.get(source, source), digests=arrays)
+            groups = gather_lists(groups_of(batch, *pair.of))
+            source = self.sources.get(batch.source, batch.source)
+            self.space.ledger.record((pair.of[0], pair.of[1]), source=source, digests=arrays, groups=groups)
         self._contributed.clear()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
@@ -220,6 +221,14 @@ class BindModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the ledger of the checkpoint's moment."""
         self.space.ledger = Ledger.from_state(checkpoint["ledger"])
+
+
+def groups_of(batch: Batch, a: str, b: str) -> list[str]:
+    """The groups of those events of a batch that hold both sides."""
+    if not batch.groups or a not in batch.rows or b not in batch.rows:
+        return []
+    both = batch.rows[a][torch.isin(batch.rows[a], batch.rows[b])].tolist()
+    return [group for event in both if (group := batch.groups[event]) is not None]
 
 
 def split_decay(module: nn.Module) -> list[tuple[bool, list[nn.Parameter]]]:

@@ -29,6 +29,7 @@ from bindspace.training.freezing import wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule, add_temperatures
+from bindspace.training.quiet import quiet
 from bindspace.training.schedule import Phase, resolve
 from bindspace.training.vectors import cache_vectors
 
@@ -80,6 +81,7 @@ def read_checkpoint(path: Path) -> Saved | None:
 
 
 def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
+    quiet()
     threads(run)
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
@@ -168,7 +170,7 @@ def fit(
     steps = phase.steps * run.trainer.accumulate
     still, members = wholly_frozen(space, phase.freeze), {name for pair in phase.pairs for name in pair.of}
     vectors = cache_vectors(space, sorted(still & members), train, bad, shown=run.trainer.progress)
-    data = BindData(run.modality, train, events.val, phase.pairs, run.data, steps=steps, seed=run.seed + index, vectors=vectors)
+    data = BindData(run.modality, train, [], phase.pairs, run.data, steps=steps, seed=run.seed + index, vectors=vectors)
     data.start_step = 0 if saved is None else saved.step * run.trainer.accumulate
     start = first_step + (0 if saved is None else saved.step)
     loggers = loggers_of(run, folder, start)
