@@ -21,12 +21,14 @@ def build_head(kind: Head, width: int, dim: int) -> nn.Module:
     if kind is Head.mlp:
         return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim, bias=False))
     if width != dim:
-        raise ValueError(f"a head `identity` needs a tower of the space's dim {dim}, got width {width}: set dim={width}")
+        raise ValueError(
+            f"a head `identity` needs a tower of the space's dim {dim}, got width {width}: set dim={width}"
+        )
     return nn.Identity()
 
 
 class Temperature(nn.Module):
-    """The logit scale 1 / temperature of one pair, fixed or learned in log space (CLIP: Radford et al. 2021, section 2.5).
+    """The logit scale 1 / temperature of one pair, fixed or learned in log space (CLIP: Radford et al. 2021, 2.5).
 
     A learned one is kept at or above `minimum` by `clamp_`, which training calls after each step.
     """

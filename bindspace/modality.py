@@ -94,7 +94,7 @@ class ModalityConfig:
     def prepare(
         self, samples: Sequence[Any], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
-        """Turns what `read` returned into a batch: tensors with rows first, keys as `forward` of the encoder names them.
+        """Turns what `read` returned into a batch: tensors with rows first, keys as the encoder's `forward` names them.
 
         `seeds`: one per sample, shared by the modalities of an event; None means evaluation, which is deterministic.
         `augment`: `none`, `weak` or `strong`. Several rows per sample come with an `owner` key: int64 (R,), the index

@@ -23,7 +23,12 @@ class Progress:
         self.bar: Bar | None = None
         self._began, self._start, self._tenth = time.monotonic(), start, 10 * start // max(total, 1)
         if shown and self.console.is_terminal:
-            columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True)]
+            columns = [
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+            ]
             self.bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=self.console)
             self.task = self.bar.add_task(description, total=total, completed=start, note="")
 
@@ -51,7 +56,9 @@ class Progress:
         self._tenth = tenth
         spent = time.monotonic() - self._began
         left = spent / max(self.done - self._start, 1) * (self.total - self.done)
-        self.console.print(f"{self.description}: {self.done}/{self.total}, {left:.0f} s left {note}".rstrip(), highlight=False)
+        self.console.print(
+            f"{self.description}: {self.done}/{self.total}, {left:.0f} s left {note}".rstrip(), highlight=False
+        )
 
 
 def track(items: Iterable[Item], description: str, total: int, *, shown: bool = True) -> Iterator[Item]:

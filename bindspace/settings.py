@@ -56,7 +56,9 @@ class DataSettings:
     train: list[Source] = field(default_factory=list)
     val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
     test: list[Source] = field(default_factory=list)
-    dataset: Any = None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
+    dataset: Any = (
+        None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
+    )
     batch: int = 128  # events a step, over all ranks together
     val_fraction: float = 0.05
     workers: int = 1
@@ -101,7 +103,9 @@ class Stage:
 
     name: str
     steps: int
-    pairs: list[str] = field(default_factory=lambda: ["all"])  # names like `image-text`; `all`; `rest`: in no earlier stage
+    pairs: list[str] = field(
+        default_factory=lambda: ["all"]
+    )  # like `image-text`; `all`; `rest`: in no earlier stage
     freeze: list[str] = field(default_factory=list)  # modalities; `done`: all that an earlier stage trained
     lr: float = 1.0  # factor on optim.lr
 

@@ -25,7 +25,12 @@ def not_negative(keys_a: Tensor, keys_b: Tensor) -> Tensor:
 
 
 def info_nce(
-    a_BD: Tensor, b_BD: Tensor, logit_scale: Tensor | float, *, keys_a: Tensor | None = None, keys_b: Tensor | None = None
+    a_BD: Tensor,
+    b_BD: Tensor,
+    logit_scale: Tensor | float,
+    *,
+    keys_a: Tensor | None = None,
+    keys_b: Tensor | None = None,
 ) -> Tensor:
     """The mean of both directions' cross-entropies over the batch's own rows: a scalar.
 

@@ -18,7 +18,7 @@ from bindspace.training.module import BindModule
 
 
 class SaveLast(L.Callback):
-    """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage: to a temporary name, then renamed."""
+    """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage, whole or not at all."""
 
     def __init__(self, path: Path, every: int, stage: int) -> None:
         self.path, self.every, self.stage = path, every, stage
@@ -36,7 +36,9 @@ class SaveLast(L.Callback):
         try:
             trainer.save_checkpoint(self.path, weights_only=False)
         except (OSError, RuntimeError) as error:
-            raise UserError(f"cannot write {self.path}: {error}: make room, then go on with run={self.path.parents[1]}") from error
+            raise UserError(
+                f"cannot write {self.path}: {error}: make room, then go on with run={self.path.parents[1]}"
+            ) from error
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Says which stage the step belongs to."""
@@ -49,7 +51,9 @@ class WatchBadRows(L.Callback):
     def __init__(self, bad: BadRows, path: Path, total_rows: int, max_fraction: float) -> None:
         self.bad, self.path, self.total_rows, self.max_fraction = bad, path, total_rows, max_fraction
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, _: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, _: int
+    ) -> None:
         """Adds the batch's bad cells."""
         if not batch.bad:
             return
@@ -84,7 +88,7 @@ class ShowProgress(L.Callback):
 
 
 class Validate(L.Callback):
-    """R@1, 5, 10 both ways of the stage's pairs on their validation pools, every so many steps and at the end of a stage.
+    """R@1, 5, 10 both ways of the stage's pairs on validation pools, every so many steps and at the end of a stage.
 
     `keep_best`: a metric of these, e.g. `val/image-text/r10`. The weights that were best by it are put back at the
     end of the stage, and the ledger records it as `selected_on`.
@@ -116,7 +120,9 @@ class Validate(L.Callback):
             return
         if self.keep_best not in metrics:
             measured = ", ".join(name for name in metrics if name.endswith("r10"))
-            raise UserError(f"trainer.keep_best={self.keep_best!r} is not measured in this stage: choose one of {measured}")
+            raise UserError(
+                f"trainer.keep_best={self.keep_best!r} is not measured in this stage: choose one of {measured}"
+            )
         if self.best is None or metrics[self.keep_best] > self.best[0]:
             weights = {name: tensor.detach().clone() for name, tensor in module.space.state_dict().items()}
             self.best = (metrics[self.keep_best], weights)

@@ -14,6 +14,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes."""
+    return world_size() == 1 or dist.get_rank() == 0
+
+
 def gather_counts(counts: Tensor) -> Tensor:
     """(P,) int64 of this rank to (ranks, P) of all."""
     if world_size() == 1:

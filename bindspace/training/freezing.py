@@ -51,7 +51,9 @@ def last_blocks(name: str, tower: Tower, tune: Tune) -> list[nn.Module]:
 
 def still_tensors(space: Space) -> dict[str, Tensor]:
     """Parameters without gradient, and buffers of modules in evaluation mode, by name: what may not move."""
-    found = {name: tensor for name, tensor in space.towers.named_parameters() if not tensor.requires_grad}
+    found: dict[str, Tensor] = {
+        name: tensor for name, tensor in space.towers.named_parameters() if not tensor.requires_grad
+    }
     for prefix, module in space.towers.named_modules():
         if not module.training:
             buffers = module.named_buffers(prefix, recurse=False)

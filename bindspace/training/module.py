@@ -1,6 +1,7 @@
 """The LightningModule: contrastive training of a space over a list of pairs. It knows no modality by name.
 
-Usable in a Trainer of one's own: `Trainer(max_steps=n).fit(BindModule(space, pairs, steps=n), datamodule=BindData(...))`.
+Usable in a Trainer of one's own:
+`Trainer(max_steps=n).fit(BindModule(space, pairs, steps=n), datamodule=BindData(...))`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from bindspace.data.batch import Batch
+from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
 from bindspace.losses import content_keys, info_nce
 from bindspace.losses.contrastive import not_negative
@@ -31,7 +34,7 @@ def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) ->
     for pair in pairs:
         temperature = loss.temperature if pair.temperature is None else pair.temperature
         learned = loss.learned if pair.learned is None else pair.learned
-        space.add_temperature(*pair.of, temperature, learned, loss.min_temperature)
+        space.add_temperature(pair.of[0], pair.of[1], temperature, learned, loss.min_temperature)
 
 
 @dataclass
@@ -69,7 +72,7 @@ class BindModule(L.LightningModule):
         self.loss = loss or LossSettings()
         self.optim = optim or OptimSettings()
         members = {name for pair in pairs for name in pair.of}
-        self.freeze = set(freeze) | (set(space.modalities) - members)
+        self.still = set(freeze) | (set(space.modalities) - members)
         self.lr = lr
         self.log_every, self.first_step, self.seed = log_every, first_step, seed
         add_temperatures(space, pairs, self.loss)
@@ -81,18 +84,18 @@ class BindModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Freezes what is to stand still, and takes its fingerprint."""
-        set_trainable(self.space, self.freeze)
-        self._still = fingerprint(still_tensors(self.space))
+        set_trainable(self.space, self.still)
+        self._before = fingerprint(still_tensors(self.space))
 
     def on_fit_end(self) -> None:
         """Raises `RuntimeError` if anything frozen has moved."""
-        check_still(self._still, self.space)
+        check_still(self._before, self.space)
 
     def train(self, mode: bool = True) -> BindModule:
         """As in torch, but what is frozen stays in evaluation mode."""
         super().train(mode)
         if mode:
-            set_trainable(self.space, self.freeze)
+            set_trainable(self.space, self.still)
         return self
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -146,25 +149,25 @@ class BindModule(L.LightningModule):
             loss = info_nce(a.z_BD, b.z_BD, scale, **(keys if self.loss.mask_duplicates else {}))
         if loss.requires_grad and pair.weight:
             self._contributed.append((pair, batch, dict(zip(pair.of, (a.digests_B32, b.digests_B32), strict=True))))
-        self._log_pair(pair_name(*pair.of, self.space.pivot), loss, scale, a, b, keys)
+        self._log_pair(pair_name(pair.of[0], pair.of[1], self.space.pivot), loss, scale, a, b, keys)
         return loss
 
     @torch.no_grad()
     def _log_pair(self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, keys: dict[str, Tensor]) -> None:
-        """Every `log_every`-th time that a pair is met: straight to the loggers, since `self.log` costs 0.4 ms a figure."""
+        """Every `log_every`-th time that a pair is met; straight to the loggers: `self.log` costs 0.4 ms a figure."""
         self._seen[name] = self._seen.get(name, 0) + 1
         if (self._seen[name] - 1) % self.log_every or not self.loggers:
             return
         similarity_BB = a.z_BD @ b.z_BD.T
         target = torch.arange(len(similarity_BB), device=self.device)
         hits = [(side.argmax(1) == target).float().mean() for side in (similarity_BB, similarity_BB.T)]
-        left_out = not_negative(keys["keys_a"], keys["keys_b"]).sum(1).float().mean() if self.loss.mask_duplicates else 0.0
+        masked = not_negative(**keys).sum(1).float().mean() if self.loss.mask_duplicates else 0.0
         metrics = {
             "loss": loss,
             "temperature": 1 / scale,
             "accuracy": sum(hits) / 2,
             "gap": (a.z_BD.mean(0) - b.z_BD.mean(0)).norm(),
-            "negatives": len(target) - 1 - left_out,
+            "negatives": len(target) - 1 - masked,
         }
         self.write({f"train/{name}/{key}": float(value) for key, value in metrics.items()})
 
@@ -186,12 +189,14 @@ class BindModule(L.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
         """Keeps learned temperatures above their minimum."""
         for temperature in self.space.temperatures.values():
+            assert isinstance(temperature, Temperature)
             temperature.clamp_()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trainable; no decay on biases, norms and temperatures; warm-up and cosine over `steps`."""
-        set_trainable(self.space, self.freeze)
-        optimizer = torch.optim.AdamW(self._groups(), lr=self.optim.lr * self.lr, betas=tuple(self.optim.betas), fused=True)
+        set_trainable(self.space, self.still)
+        lr, betas = self.optim.lr * self.lr, (self.optim.betas[0], self.optim.betas[1])
+        optimizer = torch.optim.AdamW(self._groups(), lr=lr, betas=betas, fused=True)
         schedule = LambdaLR(optimizer, warmup_cosine(self.steps, self.optim.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -202,14 +207,14 @@ class BindModule(L.LightningModule):
                 if parameters:
                     decayed = self.optim.weight_decay if decay else 0.0
                     groups.append({"params": parameters, "lr": lr * config.tune.lr, "weight_decay": decayed})
-        names = {pair_name(*pair.of, self.space.pivot) for pair in self.pairs}
+        names = {pair_name(pair.of[0], pair.of[1], self.space.pivot) for pair in self.pairs}
         scales = [p for name in sorted(names) for p in self.space.temperatures[name].parameters()]
         return groups + ([{"params": scales, "lr": lr, "weight_decay": 0.0}] if scales else [])
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clips the norm to `optim.clip`, or to what the Trainer says. Lightning itself refuses to with a fused optimiser."""
+        """Clips the norm to `optim.clip`, or to what the Trainer says: Lightning refuses to with a fused optimiser."""
         if limit := gradient_clip_val or self.optim.clip:
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
@@ -235,5 +240,3 @@ def split_decay(module: nn.Module) -> list[tuple[bool, list[nn.Parameter]]]:
     """Trainable parameters with weight decay (matrices), and without (biases, norms, single numbers)."""
     trainable = [p for p in module.parameters() if p.requires_grad]
     return [(True, [p for p in trainable if p.ndim > 1]), (False, [p for p in trainable if p.ndim <= 1])]
-
-

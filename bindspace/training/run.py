@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
 
 from bindspace import __version__
 from bindspace.bundle import save
@@ -25,6 +23,7 @@ from bindspace.pairs import resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
+from bindspace.training.distributed import is_first_rank
 from bindspace.training.freezing import wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
@@ -41,11 +40,6 @@ class Events:
     train: list[Manifest]
     val: list[Manifest]
 
-    @property
-    def rows(self) -> int:
-        """How many rows there are to train on."""
-        return sum(len(manifest.rows) for manifest in self.train)
-
 
 @dataclass
 class Saved:
@@ -56,6 +50,17 @@ class Saved:
     step: int
     weights: dict[str, Any]
     ledger: dict[str, Any]
+
+
+@dataclass
+class Session:
+    """What the phases of a run share."""
+
+    run: TrainRun
+    folder: Path
+    space: Space
+    events: Events
+    bad: BadRows
 
 
 def train(run: TrainRun, folder: Path) -> None:
@@ -77,7 +82,8 @@ def read_checkpoint(path: Path) -> Saved | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return Saved(path, state["stage"], state["global_step"], state["state_dict"], state["ledger"])
     except Exception as error:
-        raise UserError(f"{path} is not a checkpoint of bindspace ({error}): start the run anew with out=...") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a checkpoint of bindspace ({reason}): start anew with out=...") from error
 
 
 def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
@@ -85,27 +91,36 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     threads(run)
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
-    torch.manual_seed(run.seed)
-    space = Space(run.modality, run.dim, run.pivot, pretrained=True)
-    space.ledger = Ledger.new({name: "weights" if config.weights else "random" for name, config in run.modality.items()})
-    add_temperatures(space, pairs, run.loss)
-    phases = phases_of(run, pairs, events)
-    bad, first_step = BadRows(), 0
-    for index, phase in enumerate(phases):
+    session = Session(run, folder, new_space(run, pairs), events, BadRows())
+    first_step = 0
+    for index, phase in enumerate(phases_of(run, pairs, events)):
         if saved is None or index >= saved.phase:
             here = saved if saved is not None and index == saved.phase else None
-            fit(run, folder, space, phase, index, first_step, events, bad, here)
+            fit(session, phase, index, first_step, here)
         first_step += phase.steps
-    if rank_zero_only.rank == 0:
-        save(space.cpu(), folder / "space")
+    if is_first_rank():
+        space = session.space.cpu()
+        save(space, folder / "space")
         measure(run, space, folder)
+
+
+def new_space(run: TrainRun, pairs: list[Pair]) -> Space:
+    """The space as it stands before the first step: random but for towers that load `weights`, with its ledger."""
+    torch.manual_seed(run.seed)
+    space = Space(run.modality, run.dim, run.pivot, pretrained=True)
+    began = {name: "random" if config.weights is None else "weights" for name, config in run.modality.items()}
+    space.ledger = Ledger.new(began)
+    add_temperatures(space, pairs, run.loss)
+    return space
 
 
 def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
     """Loads the manifests; a share of the training rows becomes `val` where none is given."""
     names = sorted({name for pair in pairs for name in pair.of})
     if not run.data.train:
-        raise UserError("data.train is empty: name at least one manifest, e.g. 'data.train=[{path: my/manifest.jsonl}]'")
+        raise UserError(
+            "data.train is empty: name at least one manifest, e.g. 'data.train=[{path: my/manifest.jsonl}]'"
+        )
     train, val, test = (
         [Manifest.load(source, names) for source in sources]
         for sources in (run.data.train, run.data.val, run.data.test)
@@ -135,18 +150,9 @@ def val_pools(run: TrainRun, phase: Phase, events: Events) -> dict[str, Pool]:
     return found
 
 
-def fit(
-    run: TrainRun,
-    folder: Path,
-    space: Space,
-    phase: Phase,
-    index: int,
-    first_step: int,
-    events: Events,
-    bad: BadRows,
-    saved: Saved | None,
-) -> None:
+def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Saved | None) -> None:
     """Trains one phase, from a checkpoint within it where there is one."""
+    run, space = session.run, session.space
     if saved is not None:
         space.ledger = Ledger.from_state(saved.ledger)
     module = BindModule(
@@ -161,31 +167,36 @@ def fit(
         first_step=first_step,
         seed=run.seed,
     )
+    step = 0
     if saved is not None:
         module.load_state_dict(saved.weights)
-        if saved.step >= phase.steps:
+        step = saved.step
+        if step >= phase.steps:
             return
-    train = [events.train[i] for i in phase.sources]
-    module.sources = {str(manifest.path): manifest.sha256 for manifest in train}
-    steps = phase.steps * run.trainer.accumulate
-    still, members = wholly_frozen(space, phase.freeze), {name for pair in phase.pairs for name in pair.of}
-    vectors = cache_vectors(space, sorted(still & members), train, bad, shown=run.trainer.progress)
-    data = BindData(run.modality, train, [], phase.pairs, run.data, steps=steps, seed=run.seed + index, vectors=vectors)
-    data.start_step = 0 if saved is None else saved.step * run.trainer.accumulate
-    start = first_step + (0 if saved is None else saved.step)
-    loggers = loggers_of(run, folder, start)
-    callbacks = callbacks_of(run, folder, phase, index, events, bad)
-    trainer = trainer_of(run, folder, phase.steps, loggers, callbacks)
+    manifests = [session.events.train[i] for i in phase.sources]
+    module.sources = {str(manifest.path): manifest.sha256 for manifest in manifests}
+    data = data_of(session, phase, index, manifests)
+    data.start_step = step * run.trainer.accumulate
+    trainer = trainer_of(session, phase, index, first_step + step)
     trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
 
 
-def callbacks_of(
-    run: TrainRun, folder: Path, phase: Phase, index: int, events: Events, bad: BadRows
-) -> list[L.Callback]:
+def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
+    """The batches of a phase; of modalities that stand still, their vectors, computed once."""
+    run, members = session.run, {name for pair in phase.pairs for name in pair.of}
+    still = sorted(wholly_frozen(session.space, phase.freeze) & members)
+    vectors = cache_vectors(session.space, still, manifests, session.bad, shown=run.trainer.progress)
+    steps = phase.steps * run.trainer.accumulate
+    return BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
+
+
+def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]:
     """In the order in which they act: validation puts the best weights back before the last checkpoint is written."""
+    run, folder = session.run, session.folder
+    rows = sum(len(manifest.rows) for manifest in session.events.train)
     found: list[L.Callback] = [ShowProgress(phase.name, phase.steps, run.trainer.progress)]
-    found.append(WatchBadRows(bad, folder / "bad_rows.jsonl", events.rows, run.data.max_bad_fraction))
-    if pools := val_pools(run, phase, events):
+    found.append(WatchBadRows(session.bad, folder / "bad_rows.jsonl", rows, run.data.max_bad_fraction))
+    if pools := val_pools(run, phase, session.events):
         found.append(Validate(pools, run.trainer.val_every, run.trainer.keep_best))
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
 
@@ -198,19 +209,20 @@ def loggers_of(run: TrainRun, folder: Path, start: int) -> list[Logger]:
     return found
 
 
-def trainer_of(run: TrainRun, folder: Path, steps: int, loggers: list[Logger], callbacks: list[L.Callback]) -> L.Trainer:
-    """The Lightning Trainer of one phase."""
+def trainer_of(session: Session, phase: Phase, index: int, start: int) -> L.Trainer:
+    """The Lightning Trainer of one phase; `start`: the step over all phases that it begins at."""
+    run, folder = session.run, session.folder
     several = run.trainer.devices > 1
     return L.Trainer(
-        max_steps=steps,
+        max_steps=phase.steps,
         max_epochs=-1,
         accelerator=run.trainer.accelerator,
         devices=run.trainer.devices,
         strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
         precision=precision(run.trainer.precision, run.trainer.accelerator),  # type: ignore[arg-type]
         accumulate_grad_batches=run.trainer.accumulate,
-        logger=loggers,
-        callbacks=callbacks,
+        logger=loggers_of(run, folder, start),
+        callbacks=callbacks_of(session, phase, index),
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -251,4 +263,3 @@ def environment(run: TrainRun) -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "precision": precision(run.trainer.precision, run.trainer.accelerator),
     }
-

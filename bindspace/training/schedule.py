@@ -79,7 +79,8 @@ def _chosen(stage: Stage, by_name: dict[str, Pair], used: set[str], pivot: str) 
         if item in ("all", "rest"):
             asked |= {name for name in by_name if item == "all" or name not in used}
         elif item.count("-") == 1:
-            asked.add(pair_name(*item.split("-"), pivot))
+            first, second = item.split("-")
+            asked.add(pair_name(first, second, pivot))
         else:
             raise UserError(unknown(f"pair of stage {stage.name!r}", item, [*by_name, "all", "rest"]))
     return [name for name in by_name if name in asked]
