@@ -20,6 +20,7 @@ CELSIUS = {"kelvin": (1.0, -273.15), "celsius": (1.0, 0.0), "centikelvin": (0.01
 COLDEST, HOTTEST = -80.0, 1500.0  # degrees C: beyond is no scene on Earth, but a wrong unit
 ROOM, STEP = 20.0, 25.0  # degrees C: a sample is (T - ROOM) / STEP, so that absolute temperature survives
 CLIP = (-4.0, 8.0)  # of a batch: -80..220 degrees C
+FLAT = 0.02  # added to the deviation of a sample, so that half a degree of noise makes no shape
 
 
 class Unit(Enum):
@@ -35,7 +36,7 @@ class Unit(Enum):
 class ThermalConfig(PictureConfig):
     """A sample is warmth (H, W) float32: (degrees C - 20) / 25, or raw counts standardised within the picture.
 
-    A batch is `pixels` (B, 1, image_size, image_size).
+    A batch is `pixels` (B, 2, image_size, image_size).
     """
 
     modality: ClassVar[str] = "thermal"
@@ -43,7 +44,7 @@ class ThermalConfig(PictureConfig):
         "a thermal map (8- or 16-bit grey PNG, TIFF, NPY, or an array (H, W)) in the unit that `thermal.unit` says"
         " (kelvin, celsius, centikelvin, raw), else the setting `unit`; temperatures within -80..1500 degrees C"
     )
-    channels: ClassVar[int] = 1
+    channels: ClassVar[int] = 2
     stem: ClassVar[int] = 2
     widths: ClassVar[tuple[int, ...]] = (32, 64, 96)
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -81,13 +82,16 @@ class ThermalConfig(PictureConfig):
     def prepare(
         self, samples: Sequence[np.ndarray], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
-        """`pixels`: warmth, clipped to -4..8."""
+        """`pixels`: warmth clipped to -4..8, and relief: warmth standardised over the part in view."""
+        import numpy as np
         import torch
 
         from bindspace.pictures import resample, views
 
         warmth = resample(samples, views(seeds, augment, len(samples)), self.image_size, smooth=True)
-        return {"pixels": torch.from_numpy(warmth.clip(*CLIP)[:, None])}
+        relief = warmth - warmth.mean((1, 2), keepdims=True)
+        relief /= relief.std((1, 2), keepdims=True) + FLAT
+        return {"pixels": torch.from_numpy(np.stack([warmth.clip(*CLIP), relief], axis=1))}
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:
         """A 16-bit PNG in centikelvin: two warm spots, whose places say the concept, before a wall of 15 to 25."""

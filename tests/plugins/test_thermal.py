@@ -78,8 +78,9 @@ def test_absolute_temperature_survives_and_fire_is_clipped() -> None:
         CONFIG.read(np.full((32, 32), degrees, np.float32), {"unit": "celsius"}) for degrees in (-5, 45, 900)
     )
     pixels = CONFIG.prepare([cold, hot, fire])["pixels"]
-    assert pixels.shape == (3, 1, 32, 32)
-    assert [row.unique().tolist() for row in pixels] == [[-1.0], [1.0], [8.0]]
+    assert pixels.shape == (3, 2, 32, 32)
+    assert [row[0].unique().tolist() for row in pixels] == [[-1.0], [1.0], [8.0]]
+    assert pixels[:, 1].abs().max() < 1e-3  # what is warm throughout has no relief
 
 
 def test_temperatures_in_the_wrong_unit_are_refused_with_both_sides_and_the_setting() -> None:
