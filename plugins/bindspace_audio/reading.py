@@ -167,7 +167,7 @@ def _check_ogg(stream: BinaryIO, size: int) -> None:
     tail_at = max(0, size - 2**17)  # a page has at most 65,307 bytes
     stream.seek(tail_at)
     tail = stream.read()
-    page = tail[tail.rfind(b"OggS") :]
-    body = 27 + page[26] if len(page) > 26 else size
-    if len(page) < body + sum(page[27:body]) or not page[5] & 4:
+    page = tail[tail.rfind(b"OggS\0") :]
+    body = 27 + page[26] if len(page) > 26 else 27  # the header and its table of lengths
+    if len(page) < max(28, body + sum(page[27:body])) or not page[5] & 4:
         raise _truncated("its last page is missing")

@@ -14,7 +14,7 @@ from bindspace.modality import BadSample
 
 CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
 RATES = (10.0, 20_000.0)  # Hz
-LIMITS = {"accelerometer": 400.0, "gyroscope": 70.0}  # m/s^2 and rad/s; 16 g and 2,000 deg/s are usual full scales
+ACCELERATION, ROTATION = 400.0, 70.0  # m/s^2 and rad/s; usual full scales are 16 g and 2,000 deg/s
 LOOKS_LIKE_G = (0.75, 1.3)  # |a| lies here most of the time if it is in g; in m/s^2, in free fall only, and briefly
 GRAVITY = 9.80665
 GAP_SECONDS = 0.2
@@ -87,8 +87,8 @@ def _decode_csv(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
         lines = [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise BadSample("expected an NPY file or a CSV text, got other bytes: save it as one of the two") from error
-    names = [cell.strip().lower() for cell in lines[0].split(",")] if lines else []
-    if not all(_is_number(name) for name in names):
+    names = [cell.strip().lower() for cell in lines[0].split(",")] if lines else list(CHANNELS)
+    if lines and not all(_is_number(name) for name in names):
         missing = [name for name in CHANNELS if name not in names]
         if missing:
             raise BadSample(
@@ -127,20 +127,19 @@ def _in_si_units(signal: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
     low, high = LOOKS_LIKE_G
     if scale_a is None and ((magnitude > low) & (magnitude < high)).mean() > 0.5:
         raise BadSample(
-            f"expected acceleration in m/s^2 with gravity (about 9.8), got a median of {np.median(magnitude):.2g}, as if in g:"
-            " state the unit, `accel`: g or m/s2, e.g. in a column imu.accel"
+            f"expected acceleration in m/s^2 with gravity (about 9.8), got around {np.median(magnitude):.2g}, as if in"
+            " g: state the unit, `accel`: g or m/s2, e.g. in a column imu.accel"
         )
     signal = signal * np.repeat([scale_a or 1.0, scale_g or 1.0], 3)
-    for name, part, unit, other in (
-        ("accelerometer", signal[:, :3], "m/s^2", "m/s2 or g"),
-        ("gyroscope", signal[:, 3:], "rad/s", "rad/s or deg/s"),
+    for name, key, part, limit, unit, units in (
+        ("an accelerometer", "accel", signal[:, :3], ACCELERATION, "m/s^2", "m/s2 or g"),
+        ("a gyroscope", "gyro", signal[:, 3:], ROTATION, "rad/s", "rad/s or deg/s"),
     ):
         peak = float(np.abs(part).max())
-        if peak > LIMITS[name]:
-            key = "accel" if name == "accelerometer" else "gyro"
+        if peak > limit:
             raise BadSample(
-                f"expected a {name} within {LIMITS[name]:g} {unit}, got {peak:.4g}: state its unit, `{key}`: {other},"
-                f" e.g. in a column imu.{key}, or cut the fault out"
+                f"expected {name} within {limit:g} {unit}, got {peak:.4g}: state its unit, `{key}`: {units}, e.g. in a"
+                f" column imu.{key}, or cut the fault out"
             )
     return signal
 

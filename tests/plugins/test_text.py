@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bindspace_text import TextConfig, bucket_pair, words
 
 from bindspace.errors import UserError
 from bindspace.modality import BadSample
+from bindspace_text import TextConfig, bucket_pair, words
 
 
 def encode(config, texts, encoder=None):
@@ -58,7 +58,7 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_place():
 def test_a_file_of_another_kind_and_a_number_are_refused(tmp_path):
     with pytest.raises(BadSample, match=r"expected a \.txt file, got 'caption.pdf'"):
         TextConfig().read(tmp_path / "caption.pdf", {})
-    with pytest.raises(BadSample, match="expected a text with at least one word.*got float"):
+    with pytest.raises(BadSample, match=r"expected a text with at least one word.*got float"):
         TextConfig().read(float("nan"), {})
 
 
