@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bindspace import registry
+from bindspace.settings import BenchmarkRun, TrainRun
 
+SCHEMAS: dict[str, type] = {"train": TrainRun, "benchmark": BenchmarkRun}
 # Groups that a config composes; `experiment` may override each of the others.
 GROUPS = {
     "train": ["modality", "data", "loss", "optim", "trainer", "logger", "callbacks", "schedule", "experiment"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,17 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bindspace import registry
-from bindspace.confdir import conf_dir
+from bindspace.confdir import SCHEMAS, conf_dir
 from bindspace.errors import PluginError
-from bindspace.settings import BenchmarkRun, Size, TrainRun
+from bindspace.settings import Size
 
-SCHEMAS: dict[str, type] = {"train": TrainRun, "benchmark": BenchmarkRun}
 ROOT = "modality"
 
 
@@ -45,9 +46,14 @@ def session(user_folders: Sequence[Path] = ()) -> Iterator[None]:
     """Within this block Hydra knows the plugins and the config folders; afterwards all is as it was."""
     _register()
     BindspaceSearchPath.user_folders = user_folders
-    with initialize_config_dir(str(conf_dir()), job_name="bindspace", version_base="1.3"):
-        yield
-    BindspaceSearchPath.user_folders = ()
+    outer = get_gh_backup()  # a job of a sweep composes while Hydra is at work outside
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="bindspace", version_base="1.3"):
+            yield
+    finally:
+        restore_gh_from_backup(outer)
+        BindspaceSearchPath.user_folders = ()
 
 
 def composed(name: str, overrides: list[str]) -> DictConfig:
@@ -63,6 +69,7 @@ def selected(name: str, overrides: list[str]) -> list[str]:
     return [path.removeprefix(f"{ROOT}/") for d in listed if (path := d.config_path or "").startswith(f"{ROOT}/")]
 
 
+@cache
 def implementation_node(name: str, config_class: type) -> DictConfig:
     """The settings of an implementation as a typed node; those that depend on the size follow `${size}`."""
     try:
@@ -85,7 +92,8 @@ def _register() -> None:
     store = ConfigStore.instance()
     store.repo.pop(ROOT, None)  # plugins may have come or gone since the last composition in this process
     for name, schema in SCHEMAS.items():
-        store.store(f"{name}_schema", schema)
+        if f"{name}_schema.yaml" not in store.repo:
+            store.store(f"{name}_schema", schema)
     for name, config_class in registry.healthy():
         try:
             node = implementation_node(name, config_class)

@@ -23,7 +23,10 @@ def resolve_pairs(run: TrainRun) -> list[Pair]:
         hint = "choose one of them with pivot=NAME, or select it in 'modality=[...]'"
         raise UserError(unknown("pivot", run.pivot, names, hint=hint))
     if run.pairs is None:
-        return [_bound(run, name) for name in names if name != run.pivot]
+        star = [_bound(run, name) for name in names if name != run.pivot]
+        for pair in star:
+            _check(pair, names)
+        return star
     if not run.pairs:
         raise UserError(
             "pairs is empty, so there is nothing to train: list some, or pairs=null for the star round the pivot"

@@ -154,7 +154,6 @@ def healthy(group: str = MODALITIES) -> Iterator[tuple[str, Any]]:
             continue
 
 
-@cache
 def conf_folders() -> dict[Path, str]:
     """The `conf/` folders of packages that bring modalities, each with the package's name; imports nothing."""
     found: dict[Path, str] = {}

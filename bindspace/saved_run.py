@@ -53,6 +53,9 @@ def load_run(path: str | Path) -> TrainRun:
     modality = values.pop("modality", None)
     if not isinstance(implementations, dict) or not isinstance(modality, dict) or set(implementations) != set(modality):
         raise UserError(f"{path} is damaged: expected `implementations` and `modality` with the same names")
+    for name, implementation in implementations.items():
+        if (served := registry.load(str(implementation)).modality) != name:
+            raise UserError(f"{path} is damaged: {implementation!r} serves {served!r}, not {name!r}")
     dataset = values["data"].pop("dataset", None) if isinstance(values.get("data"), dict) else None
     try:
         run = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainRun), values))
@@ -63,9 +66,6 @@ def load_run(path: str | Path) -> TrainRun:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} does not fit this version of bindspace: {str(error).splitlines()[0]}") from error
-    for name, config in run.modality.items():
-        if config.modality != name:
-            raise UserError(f"{path} is damaged: {implementations[name]!r} serves {config.modality!r}, not {name!r}")
     return run
 
 

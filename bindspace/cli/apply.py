@@ -11,10 +11,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bindspace import registry
-from bindspace.cli.overrides import MODALITY, plain
+from bindspace.cli.overrides import plain
+from bindspace.cli.preflight import MODALITY, explained
 from bindspace.errors import UserError, unknown
 
-EXPECTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+EXPECTED = {"Integer": "a whole number", "Float": "a number"}
+NO_BOOLEAN = re.compile(r"Value '(.*)' is not a valid bool", re.DOTALL)
 CONVERTED = re.compile(r"Value '(.*)' of type '.*' could not be converted to (\w+)", re.DOTALL)
 ONE_OF = re.compile(r"Invalid value '(.*)', expected one of \[(.*)\]", re.DOTALL)
 
@@ -25,7 +27,7 @@ def apply(config: DictConfig, override: Override, command: str) -> None:
     if override.is_delete():
         _delete(config, path, override)
         return
-    _walk(config, path, f"`bindspace {command} --help` explains them")
+    _walk(config, path, explained(command))
     try:
         with open_dict(config):
             OmegaConf.update(config, ".".join(path), plain(override.value()), merge=True, force_add=True)
@@ -93,6 +95,8 @@ def explain(error: OmegaConfBaseException, where: str = "") -> str:
         return f"{head}: expected {EXPECTED.get(found[2], found[2])}, got {found[1]!r}"
     if found := ONE_OF.match(str(error)):
         return unknown(f"value of {head}", found[1], found[2].split(", "))
+    if found := NO_BOOLEAN.match(str(error)):
+        return f"{head}: expected true or false, got {found[1]!r}"
     if "not Optional" in str(error):
         return f"{head}: expected a value, got null"
     if "issing mandatory value" in str(error):

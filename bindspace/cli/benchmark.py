@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bindspace.cli.arguments import split
+from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def run(arguments: list[str]) -> int:
 
         print(benchmark_help(given.folders))
         return 0
+    preflight("benchmark", given.overrides, given.folders)
     from bindspace.cli.checks import BENCHMARK_CHECKS, check_values
     from bindspace.cli.compose import compose_benchmark
 

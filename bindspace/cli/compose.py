@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bindspace import config, registry
 from bindspace.cli.apply import apply, explain
-from bindspace.cli.overrides import MODALITY, Overrides, parse, sort
-from bindspace.confdir import GROUPS, options
+from bindspace.cli.overrides import Overrides, parse, sort
+from bindspace.cli.preflight import MODALITY
+from bindspace.confdir import GROUPS, SCHEMAS, options
 from bindspace.errors import UserError, unknown
 from bindspace.settings import BenchmarkRun, TrainRun
 
@@ -72,11 +73,13 @@ def _compose(command: str, asked: Overrides, folders: Sequence[Path]) -> DictCon
     groups = [*asked.groups, *asked.hydra]
     if MODALITY not in GROUPS[command]:
         return config.composed(command, groups)
-    names = [*config.selected(command, groups), *asked.added]
+    if (names := asked.listed) is None:
+        names = config.selected(command, groups)
+    names = [*names, *asked.added]
     _one_each(names, folders)
     # `+modality=x` would come after the experiment and reset what it sets for x: the whole list stands before it.
     found = config.composed(command, [*groups, f"{MODALITY}=[{','.join(names)}]"] if asked.added else groups)
-    _all_typed(found, names)
+    _all_typed(found)
     return found
 
 
@@ -96,7 +99,7 @@ def _one_each(names: Sequence[str], folders: Sequence[Path]) -> None:
         chosen[served] = name
 
 
-def _all_typed(found: DictConfig, names: Sequence[str]) -> None:
+def _all_typed(found: DictConfig) -> None:
     """Raises `UserError` for settings of a modality that is not selected: Hydra accepts them in silence."""
     nodes = found[MODALITY]
     typed = [str(name) for name in nodes if hasattr(OmegaConf.get_type(nodes[name]), "modality")]
@@ -122,6 +125,8 @@ def _missing(error: MissingConfigException, folders: Sequence[Path]) -> str:
     try:
         if group == MODALITY:
             registry.serves(name, folders)
+            if name in registry.installed():
+                config.implementation_node(name, registry.load(name))
         elif group == "data" and name in registry.installed(registry.DATASETS):
             registry.load(name, registry.DATASETS)
     except UserError as reason:
@@ -150,7 +155,7 @@ def _composition(error: HydraException, command: str) -> str:
 
 def _settings(command: str, full_key: str) -> list[str]:
     """What could stand at the place of a key that is not there."""
-    node: Any = OmegaConf.structured(config.SCHEMAS[command])
+    node: Any = OmegaConf.structured(SCHEMAS[command])
     for part in full_key.split(".")[:-1]:
         if part in registry.installed() and node is not None and part not in node:
             node = OmegaConf.structured(registry.load(part))

@@ -5,7 +5,7 @@ anything is composed. Hydra alone accepts several mistakes in silence and mislea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from bindspace import registry
+from bindspace.cli.preflight import MODALITY, known_option, known_root
 from bindspace.confdir import GROUPS, options
-from bindspace.config import SCHEMAS
-from bindspace.errors import UserError, unknown
-
-MODALITY = "modality"
+from bindspace.errors import UserError
 
 
 @dataclass
@@ -27,7 +25,8 @@ class Overrides:
 
     groups: list[str] = field(default_factory=list)
     settings: list[Override] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
+    listed: list[str] | None = None  # by `modality=...`
+    added: list[str] = field(default_factory=list)  # by `+modality=...`
     hydra: list[str] = field(default_factory=list)
 
 
@@ -38,7 +37,9 @@ def parse(arguments: Sequence[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(argument))
         except HydraException as error:
-            hint = "write key=value, and quote what holds brackets, commas or blanks, e.g. 'modality=[A,B]'"
+            hint = (
+                "write key=value, quoted where it holds more than letters, e.g. 'modality=[A,B]' or \"out='it (new)'\""
+            )
             raise UserError(f"cannot read {argument!r}: {hint}") from error
     return parsed
 
@@ -46,7 +47,6 @@ def parse(arguments: Sequence[str]) -> list[Override]:
 def sort(command: str, parsed: Sequence[Override], folders: Sequence[Path] = ()) -> Overrides:
     """Sorts parsed overrides of a command that composes a config. Raises `UserError` for a name that is not there."""
     found = Overrides()
-    listed: list[str] | None = None
     for override in parsed:
         key, line = override.key_or_group, override.input_line or ""
         if key == "hydra" or key.startswith(("hydra.", "hydra/")):
@@ -58,21 +58,21 @@ def sort(command: str, parsed: Sequence[Override], folders: Sequence[Path] = ())
         elif key == MODALITY and key in GROUPS[command]:
             names = _modalities(override, folders)
             if override.is_add():
-                _one_addition(found, names, listed)
+                _one_addition(found, names)
             else:
-                listed = names
+                found.listed = names
                 found.groups.append(f"{MODALITY}=[{','.join(names)}]")
         elif key in GROUPS[command]:
             found.groups.append(_group(override, folders))
         else:
-            _known_root(command, key)
+            known_root(command, key)
             found.settings.append(override)
-    if listed == [] and found.added:
+    if found.listed == [] and found.added:
         raise UserError(f"'modality=[]' leaves nothing to add to: write 'modality=[{','.join(found.added)}]'")
     return found
 
 
-def _one_addition(found: Overrides, names: list[str], listed: list[str] | None) -> None:
+def _one_addition(found: Overrides, names: list[str]) -> None:
     together = [*found.added, *names]
     if found.added:
         raise UserError(f"+modality is given twice: write '+modality=[{','.join(together)}]'")
@@ -102,26 +102,10 @@ def _group(override: Override, folders: Sequence[Path]) -> str:
         )
     if isinstance(value, (list, dict)):
         raise UserError(f"{key} takes one option, got {value}: write {key}={'|'.join(options(key, folders))}")
-    offered = options(key, folders)
     if value is None and key == "experiment":
         return f"{key}=null"
-    if value not in offered:
-        hint = "`bindspace train --help` lists all groups, and --config-dir adds a folder of your own"
-        raise UserError(unknown(key, str(value), offered, hint=hint))
+    known_option(key, str(value), folders)
     return f"{key}={value}"
-
-
-def _known_root(command: str, key: str) -> None:
-    """Raises `UserError` unless the first part of the key is a setting of the command."""
-    root = key.replace("[", ".").split(".")[0]
-    if "/" in root:
-        group, _, name = root.partition("/")
-        if group == MODALITY:
-            raise UserError(f"{key!r} is not a group, since {MODALITY} is one list: write +{MODALITY}={name}")
-        raise UserError(unknown("group", root, GROUPS[command]))
-    known = {item.name for item in fields(SCHEMAS[command])} | set(GROUPS[command])
-    if root not in known:
-        raise UserError(unknown("setting", root, known, hint=f"`bindspace {command} --help` explains them"))
 
 
 def plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bindspace.cli.arguments import split
+from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def run(arguments: list[str]) -> int:
         return 0
     if resumed := [value for value in given.overrides if re.match(r"run=", value)]:
         return resume(resumed, [value for value in given.overrides if value not in resumed])
+    preflight("train", given.overrides, given.folders)
     if given.multirun:
         from bindspace.cli.sweep import sweep
 
@@ -58,8 +60,9 @@ def train(
         print(OmegaConf.to_yaml(composed.config, resolve=resolve), end="")
         return 0
     pairs = check_run(settings)
-    folder = folder or run_folder(settings, composed.experiment)
-    _claim(folder)
+    if folder is None:
+        folder = run_folder(settings, composed.experiment)
+        _claim(folder, latest=settings.out is None)
     with_sources(settings, pairs)
     from bindspace.saved_run import save_run
 
@@ -118,13 +121,22 @@ def run_folder(run: TrainRun, experiment: str) -> Path:
     return folder.absolute()
 
 
+def _point_latest(folder: Path) -> None:
+    link = folder.with_name("latest")
+    if link.exists() and not link.is_symlink():
+        raise UserError(f"{link} is in the way of the link to the newest run: move it, or choose a folder with out=")
+    new = folder.with_name(f".latest-{os.getpid()}")
+    new.symlink_to(folder.name, target_is_directory=True)
+    new.replace(link)
+
+
 def _is_child() -> bool:
     """Whether another rank has named the folder and started this process."""
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
-def _claim(folder: Path) -> None:
-    """Makes the folder. Raises `UserError` where it holds a run already, or cannot be made."""
+def _claim(folder: Path, *, latest: bool) -> None:
+    """Makes the folder, and lets `latest` beside it point at it. Raises `UserError` where that cannot be done."""
     if (folder / CONFIG).exists() and not _is_child():
         raise UserError(f"{folder} holds a run already: go on with it by run={folder}, or choose another out=")
     try:
@@ -133,6 +145,8 @@ def _claim(folder: Path) -> None:
         raise UserError(f"cannot make the run folder {folder} ({error.strerror}): choose another with out=") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"the run folder {folder} is read-only: choose another with out=")
+    if latest and not _is_child():
+        _point_latest(folder)
 
 
 @contextmanager

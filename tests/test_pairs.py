@@ -1,0 +1,31 @@
+"""The star round the pivot, and what is wrong with other lists (its messages are tested in tests/cli/test_typos.py)."""
+
+from __future__ import annotations
+
+from bindspace.modality import Bind, ModalityConfig
+from bindspace.pairs import resolve_pairs, unpaired
+from bindspace.settings import Pair, TrainRun
+
+
+def run_of(*names: str, pairs: list[Pair] | None = None) -> TrainRun:
+    """A run of made-up modalities with the pivot `a`."""
+    return TrainRun(
+        pivot="a", modality={name: ModalityConfig(bind=Bind(weight=ord(name))) for name in names}, pairs=pairs
+    )
+
+
+def test_the_default_is_a_star_round_the_pivot_in_the_order_of_selection():
+    assert [(pair.of, pair.weight) for pair in resolve_pairs(run_of("c", "a", "b"))] == [
+        (["a", "c"], 99),
+        (["a", "b"], 98),
+    ]
+
+
+def test_a_list_of_pairs_is_taken_as_it_is():
+    pairs = [Pair(["b", "c"], 0.5), Pair(["a", "b"])]
+    assert resolve_pairs(run_of("a", "b", "c", pairs=pairs)) == pairs
+
+
+def test_modalities_in_no_pair_are_known():
+    run = run_of("a", "b", "c", "d", pairs=[Pair(["b", "c"])])
+    assert unpaired(run, resolve_pairs(run)) == ["a", "d"]
