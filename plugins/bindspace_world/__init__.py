@@ -31,7 +31,7 @@ class Combinations(Enum):
 
 @dataclass(kw_only=True)
 class WorldConfig(DatasetConfig):
-    """The simulated world: what `write` puts into one folder, and how many events `sources` draws for a training run."""
+    """The simulated world: what `write` puts into one folder, and what `sources` draws for a training run."""
 
     events: int = 500
     seed: int = 7

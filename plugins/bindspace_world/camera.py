@@ -88,7 +88,7 @@ def window(left: int, top: int, side: int, pixels: int) -> tuple[tuple[slice, sl
 
 
 def splat(points: np.ndarray, weight: np.ndarray, pixels: int, width: float) -> np.ndarray:
-    """Soft dots: float32 (N, pixels, pixels) in 0..1 from points (N, K, 2) with weights (N, K) and a width in pixels."""
+    """Soft dots: float32 (N, pixels, pixels) in 0..1 from points (N, K, 2), weights (N, K) and a width in pixels."""
     count = len(points)
     canvas = np.zeros((count, pixels + 8, pixels + 8), np.float32)
     x = ((points[..., 0] + 1) * (pixels / 2) - 0.5).astype(np.float32)

@@ -104,7 +104,7 @@ def _to_view(view: Frame, normal: tuple) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _polyhedron(planes: list, view: Frame, x: np.ndarray, y: np.ndarray) -> tuple:
-    """A convex body: the front is the nearest of the planes that face the viewer, the back the farthest of the others."""
+    """A convex body: its front is the nearest of the planes that face the viewer, its back the farthest of the rest."""
     front = np.full((len(x), y.shape[1], x.shape[1]), FAR, np.float32)
     back = -front
     which = np.zeros(front.shape, np.int8)

@@ -44,7 +44,7 @@ def paint(
     light: np.ndarray,
     salt: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (N, 3, P, P) and opacity (N, P, P) of surfaces. `light` (N, 3): direction; `salt` uint32 (N,): seeds textures."""
+    """Colours (N, 3, P, P) and opacity (N, P, P) of surfaces. `light` (N, 3): toward it; `salt` uint32 (N,): of textures."""
 
     def of(table: np.ndarray) -> np.ndarray:
         return table[material][:, None, None]
@@ -84,7 +84,7 @@ def _highlight(normal: tuple, light: np.ndarray) -> np.ndarray:
 
 
 def _reflection(surface: Surface) -> np.ndarray:
-    """A bright sky, a dark horizon, and a floor in a mirror; near things move over a flat face, so position counts too."""
+    """A mirrored sky, a dark horizon, a floor; near things move over a flat face, so position counts too."""
     _, ny, nz = surface.normal
     up = 2 * nz * ny + 0.55 * surface.point[1] + 0.25 * surface.point[0]
     return 0.10 + 1.25 * smoothstep(up * 2.6 + 0.35) + 0.5 * smoothstep(-0.9 - 1.6 * up)
@@ -142,5 +142,5 @@ def _frost(surface: Surface, salt: np.ndarray) -> np.ndarray:
     """Ice: thick on what faces up, in patches elsewhere, and on the rim."""
     _, ny, nz = surface.normal
     patches = lattice(list(surface.point), 3.1, salt + np.uint32(17))
-    thick = 0.20 + 0.75 * smoothstep(ny * 1.6 - 0.25) + 0.55 * (patches > 0.62) + 0.5 * (1 - np.clip(nz, 0, 1))
-    return np.minimum(thick, 0.92)
+    thick = 0.12 + 0.55 * smoothstep(ny * 1.6 - 0.35) + 0.55 * (patches > 0.72) + 0.5 * (1 - np.clip(nz, 0, 1))
+    return np.minimum(thick, 0.88)

@@ -35,7 +35,7 @@ def rate(events: Events) -> np.ndarray:
 
 
 def impacts(events: Events) -> tuple[np.ndarray, np.ndarray]:
-    """Times in seconds and strengths of the knocks within `SECONDS`: float64 (N, IMPACTS); strength 0 where there is none."""
+    """Times in seconds and strengths of the knocks within `SECONDS`: float64 (N, IMPACTS); strength 0: no knock."""
     times = np.zeros((len(events), IMPACTS))
     strengths = np.zeros((len(events), IMPACTS))
     for motion, knock in enumerate((_bounces, _bumps, _ticks, _shakes, _push, _knocks)):
@@ -109,7 +109,7 @@ def rubbing(events: Events, t: np.ndarray) -> np.ndarray:
 
 
 def path(events: Events) -> np.ndarray:
-    """The trail that a light on the object leaves, relative to the object: float64 (N, PATH, 2), in half screens, y up."""
+    """The trail of a light on the object, relative to the object: float64 (N, PATH, 2), in half screens, y up."""
     points = np.zeros((len(events), PATH, 2))
     past = np.arange(PATH) / (PATH - 1)  # 0: now, 1: longest ago
     for motion, trail in enumerate((_arcs, _loops, _rings, _zigzag, _lines, _pendulum)):
@@ -210,6 +210,6 @@ def ghosts(events: Events) -> tuple[np.ndarray, np.ndarray]:
     x, y = _pendulum(event, 0.3 + past)
     offset[..., 0] = np.where(motion == SWING, x, offset[..., 0])
     offset[..., 1] = np.where(motion == SWING, y, offset[..., 1])
-    opacity = np.broadcast_to(np.array([[0.42, 0.3, 0.2]]), motion.shape[:1] + (GHOSTS,)).copy()
+    opacity = np.broadcast_to(np.array([[0.42, 0.3, 0.2]]), (len(events), GHOSTS)).copy()
     opacity[events.motion == SPIN] = 0
     return offset, opacity

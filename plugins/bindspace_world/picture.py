@@ -144,8 +144,8 @@ def _dust(events: Events, seen: Camera, draws: Draws) -> np.ndarray:
     radius = seen.radius[:, None]
     x = seen.centre[:, :1] + side * (radius * 0.75 + 0.42 * out)
     y = seen.ground[:, None] + 0.04 + (0.10 + 0.40 * events.vigour_value[:, None] * (1 - out)) * high
-    strength = np.clip(events.vigour_value - 0.85, 0, 0.6)[:, None] * 1.6 * (1 - 0.5 * out)
-    return splat(np.stack([x, y], 2), strength, PIXELS, 1.6)
+    strength = np.clip(2.4 * (events.vigour_value - 0.95), 0, 1)[:, None] * (1 - 0.4 * out)
+    return splat(np.stack([x, y], 2), strength, PIXELS, 1.8)
 
 
 def _painted(patch: Patch, events: Events, colour: np.ndarray, light: np.ndarray, salt: np.ndarray) -> tuple:

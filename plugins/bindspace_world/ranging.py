@@ -15,8 +15,8 @@ THERMAL_PIXELS = 32
 _OBJECT_MM = 700.0  # of one half screen along the view
 #                     metal wood glass rubber ceramic stone
 _EMISSIVITY = np.array([0.35, 0.92, 0.72, 1.0, 0.84, 0.96])
-_OBJECT_KELVIN = np.array([-17.0, 2.0, 32.0])  # cold, mild, hot; above the room
-_FLOOR_KELVIN = np.array([-5.5, 6.5, -1.5, 2.5])  # grass, sand, tile, planks; above the room
+_OBJECT_KELVIN = np.array([-17.0, 9.0, 36.0])  # cold, mild, hot; above the room
+_FLOOR_KELVIN = np.array([-6.0, 4.0, -2.5, 0.8])  # grass, sand, tile, planks; above the room
 _ROOM_KELVIN = 294.0
 
 
@@ -82,9 +82,9 @@ def thermals(events: Events) -> np.ndarray:
     rubbed = 4.0 * np.minimum(events.vigour_value, 1.3)
     canvas += trail(events, seen, 1.0) * rubbed.astype(np.float32)[:, None, None]
     object_kelvin = (room + warmth).astype(np.float32)
+    _hang(canvas, events, seen, room)
     for patch in patches(events, seen):
         _warm(canvas, patch, events, seen, object_kelvin)
-    _hang(canvas, events, seen, room)
     noise = draws.grain(THERMAL_PIXELS * THERMAL_PIXELS).reshape(canvas.shape)
     canvas += noise * draws.uniform(0.25, 0.45).astype(np.float32)[:, None, None]
     return np.rint(np.clip(canvas * 100, 0, 65535)).astype(np.uint16)

@@ -30,7 +30,6 @@ from .sound import sounds
 
 RENDERERS = {"image": pictures, "audio": sounds, "depth": depths, "thermal": thermals, "imu": inertials}
 CHUNK = 256  # events that a process renders and writes at once
-_BLOCK = 64  # events that are rendered at once, so that a block of pictures stays in the processor's cache
 MANIFEST = "manifest.jsonl"
 
 
@@ -152,9 +151,7 @@ def write_chunk(plan: Plan, start: int) -> str:
 
 def render(name: str, events: Events) -> np.ndarray:
     """One modality of events, as the integers or floats that its files hold."""
-    block = len(events) if name in ("audio", "imu") else _BLOCK
-    parts = [events.take(np.arange(start, min(start + block, len(events)))) for start in range(0, len(events), block)]
-    return np.concatenate([RENDERERS[name](part) for part in parts])
+    return RENDERERS[name](events)
 
 
 def _write_samples(folder: Path, name: str, events: Events) -> None:
