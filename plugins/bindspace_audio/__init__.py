@@ -88,7 +88,7 @@ class AudioConfig(ModalityConfig):
 
         gain, time = 2 * np.random.default_rng([seed, 0]).random(2) - 1
         shift = round(time * min(SHIFT_SECONDS * self.rate, len(wave) / 10))
-        moved = np.pad(wave, (shift, 0))[:clip] if shift > 0 else wave[-shift:]
+        moved = np.concatenate([np.zeros(shift, np.float32), wave])[:clip] if shift > 0 else wave[-shift:]
         return moved * np.float32(10 ** (gain * GAIN_DB / 20))
 
     def encoder(self, *, pretrained: bool) -> nn.Module:

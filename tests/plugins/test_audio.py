@@ -226,6 +226,16 @@ def test_a_tone_lights_the_band_of_its_pitch():
     assert bands[0] < 15 < bands[1] < 30 < 40 < bands[2]
 
 
+def test_log_mel_is_that_of_torchaudio():
+    from torchaudio.transforms import MelSpectrogram
+
+    (wave,) = sounds(1.0)
+    reference = MelSpectrogram(16000, 512, 512, 320, f_min=20.0, n_mels=64, pad_mode="constant")(torch.from_numpy(wave))
+    torch.testing.assert_close(
+        AudioConfig().prepare([wave])["mel"][0, 0], (torch.log(reference + 1e-6) + 4) / 4.5, rtol=0, atol=1e-4
+    )
+
+
 def test_a_long_file_gives_several_clips_with_their_owner():
     batch = AudioConfig().prepare(sounds(1.0, 3.0, 9.0))
     assert batch["owner"].tolist() == [0, 1, 1, 2, 2, 2]
