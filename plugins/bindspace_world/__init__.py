@@ -19,6 +19,27 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
+_MECHANICS = ("shape", "size", "motion", "vigour")
+_ALL = (*_MECHANICS, "material", "surface", "colour", "temperature")
+_KNOWN = {  # the IMU hardly knows more than the motion: size, material and floor barely show in it
+    "image": _ALL,
+    "text": _ALL,
+    "audio": (*_MECHANICS, "material", "surface"),
+    "depth": _MECHANICS,
+    "thermal": (*_MECHANICS, "material", "surface", "temperature"),
+    "imu": ("motion", "vigour"),
+}
+_OBJECT = ("a {} object", "the {} thing", "one {} item")
+_TEMPLATES = {  # sentences round one value, in the words of the captions
+    "shape": ("a {}", "the {}", "one {}"),
+    "material": _OBJECT,
+    "size": _OBJECT,
+    "colour": _OBJECT,
+    "temperature": _OBJECT,
+    "motion": ("an object {}", "the thing is {}", "{}, one item"),
+    "vigour": ("an object moving {}", "the thing is moving {}", "{} moving, one item"),
+    "surface": ("an object on the {}", "the thing is moving over the {}", "across the {} one item"),
+}
 
 
 class Combinations(Enum):
@@ -69,8 +90,6 @@ class WorldConfig(DatasetConfig):
 
         self._check()
         out = Path(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"{out} exists and is not an empty folder: choose another with out=, or remove it first")
         plan = Plan(out, self.seed, self.events, tuple(self.modalities), self.combinations.value, self.captions)
         write_plans([plan], self._workers())
         return out / MANIFEST
@@ -81,13 +100,12 @@ class WorldConfig(DatasetConfig):
         Each pair has events of its own, which show no other modality; `val` and the two pools of `test`, `main` and
         `held_out`, have events of their own again.
         """
-        from .writing import MANIFEST, write_plans
+        from .writing import MANIFEST, is_complete, write_plans
 
         self._check()
         self._check_names(modalities)
         train, val, test = self._train(pairs), self._val(modalities), self._test(modalities)
-        missing = [plan for plan in (*train, val, *test) if not (plan.folder / MANIFEST).is_file()]
-        write_plans(missing, self._workers())
+        write_plans((plan for plan in (*train, val, *test) if not is_complete(plan.folder)), self._workers())
 
         def source(plan: Plan, pool: str = "main") -> Source:
             return Source(path=str(plan.folder / MANIFEST), modalities=list(plan.modalities), pool=pool)
@@ -98,6 +116,14 @@ class WorldConfig(DatasetConfig):
             "val": [source(val)],
             "test": [source(plan, pool) for plan, pool in pools],
         }
+
+    def known(self) -> dict[str, list[str]]:
+        """Which attribute columns each modality reveals; colour and temperature never sound: they are controls."""
+        return {name: list(columns) for name, columns in _KNOWN.items()}
+
+    def templates(self) -> dict[str, list[str]]:
+        """Prompts for each attribute, in words that captions use."""
+        return {name: list(prompts) for name, prompts in _TEMPLATES.items()}
 
     def _train(self, pairs: Sequence[tuple[str, str]]) -> list[Plan]:
         for pair in pairs:
@@ -136,7 +162,9 @@ class WorldConfig(DatasetConfig):
         return min((self.pair_events[name] for name in pair if name in self.pair_events), default=self.train_events)
 
     def _workers(self) -> int:
-        return self.workers if self.workers is not None else len(os.sched_getaffinity(0))
+        if self.workers is not None:
+            return self.workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def _check_names(self, names: Sequence[str]) -> None:
         for name in names:

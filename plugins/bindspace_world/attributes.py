@@ -21,17 +21,6 @@ ATTRIBUTES = {
 HELD_OUT = (4, 2, 0, 5, 1, 3)  # shape i is never seen in this material in training: each shape once, each material once
 RADIUS = (0.34, 0.46, 0.62)  # of half a screen
 VIGOUR = ((0.65, 0.95), (1.25, 1.6))
-# Sentences around one value, for zero-shot classification by text.
-TEMPLATES = {
-    "shape": ("a {}", "the {}", "one {}"),
-    "material": ("a {} object", "a {} thing", "the {} item"),
-    "size": ("a {} object", "a {} thing", "the {} item"),
-    "motion": ("an object {}", "something is {}", "{}, a thing"),
-    "vigour": ("an object moving {}", "something moving {}", "{} moving, a thing"),
-    "surface": ("an object on the {}", "something on {}", "a thing over the {}"),
-    "colour": ("a {} object", "a {} thing", "the {} item"),
-    "temperature": ("a {} object", "a {} thing", "the {} item"),
-}
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def paint(
     light: np.ndarray,
     salt: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (N, 3, P, P) and opacity (N, P, P) of surfaces. `light` (N, 3): toward it; `salt` uint32 (N,): of textures."""
+    """Colours (N, 3, P, P) and opacity (N, P, P) of surfaces; `light` (N, 3) is toward it, `salt` uint32 (N,) seeds."""
 
     def of(table: np.ndarray) -> np.ndarray:
         return table[material][:, None, None]

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from itertools import pairwise
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
 
-from bindspace.errors import UserError
-from bindspace.files import replace_folder
 from bindspace.progress import Progress
 
 from .attributes import Events, draw_events
@@ -25,6 +19,7 @@ from .captions import captions
 from .files import ENCODERS, INFO
 from .inertia import inertials
 from .picture import pictures
+from .pool import cannot_write, check_free, new_folder, run_tasks
 from .ranging import depths, thermals
 from .sound import sounds
 
@@ -61,92 +56,62 @@ def plan_rows(plan: Plan, start: int = 0, stop: int | None = None) -> Iterator[d
         yield {**row, **events.labels(i), "concept": events.concept(i), "group": row["id"]}
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a folder was written: it appears whole, so a manifest is enough."""
+    return (folder / MANIFEST).is_file()
+
+
 def write_plans(plans: Iterable[Plan], workers: int) -> None:
     """Writes every plan's folder. Each appears when it is complete; after an error none is left half-written."""
     plans = list(plans)
-    left = {number: -(-plan.events // CHUNK) for number, plan in enumerate(plans)}
+    for plan in plans:
+        check_free(plan.folder)
+    lines: list[dict[int, str]] = [{} for _ in plans]
+    parts = [list(_parts(plan.events)) for plan in plans]
     total = sum(plan.events for plan in plans)
-    lines: dict[int, dict[int, str]] = {number: {} for number in left}
     with ExitStack() as everything:
         progress = everything.enter_context(Progress("writing events", total, shown=total > CHUNK))
-        folders = [everything.enter_context(ExitStack()) for _ in plans]
-        new = [_begin(stack, plan.folder) for stack, plan in zip(folders, plans)]
+        places = [everything.enter_context(ExitStack()) for _ in plans]
+        new = [place.enter_context(new_folder(plan.folder)) for place, plan in zip(places, plans)]
         tasks = [
-            (number, start, replace(plan, folder=new[number]))
+            Task(number, start, stop, replace(plan, folder=new[number]))
             for number, plan in enumerate(plans)
-            for start in range(0, plan.events, CHUNK)
+            for start, stop in parts[number]
         ]
-        for (number, start, _), text in _run(tasks, workers):
-            lines[number][start] = text
-            left[number] -= 1
-            if not left[number]:
-                (new[number] / MANIFEST).write_text("".join(text for _, text in sorted(lines.pop(number).items())))
-                folders[number].close()
-            progress.advance(min(CHUNK, plans[number].events - start))
+        # Closed before the folders are: no process may still write into them.
+        for task, text in everything.enter_context(closing(run_tasks(tasks, workers))):
+            done = lines[task.number]
+            done[task.start] = text
+            if len(done) == len(parts[task.number]):
+                _write(task.plan.folder / MANIFEST, "".join(done[start] for start in sorted(done)).encode())
+                places[task.number].close()
+            progress.advance(task.stop - task.start)
 
 
-def _begin(stack: ExitStack, folder: Path) -> Path:
-    """A new folder that takes the place of `folder` when `stack` closes; sweeps up after runs that were killed."""
-    folder = Path(os.path.realpath(folder))
-    for old in folder.parent.glob(f".{folder.name}.new-*"):
-        process = re.search(r"-(\d+)$", old.name)
-        if process and not _alive(int(process[1])):
-            rmtree(old, ignore_errors=True)
-    return stack.enter_context(replace_folder(folder))
+def _parts(events: int) -> Iterator[tuple[int, int]]:
+    """Cuts a number of events into chunks of nearly equal size."""
+    count = -(-events // CHUNK)
+    bounds = [events * k // count for k in range(count + 1)]
+    return pairwise(bounds)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+@dataclass(frozen=True)
+class Task:
+    """One chunk of a plan's events."""
 
+    number: int  # of the plan
+    start: int
+    stop: int
+    plan: Plan
 
-Task = tuple[int, int, Plan]
-
-
-def _run(tasks: list[Task], workers: int) -> Iterator[tuple[Task, str]]:
-    """Writes the chunks in any order, and yields each with its manifest lines."""
-    if workers <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield task, write_chunk(task[2], task[1])
-        return
-    # Spawned, not forked: the caller may hold threads.
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"))
-    try:
-        yield from _collect(pool, tasks)
-    except BrokenExecutor as error:
-        raise UserError(
-            "a process that writes events has died, perhaps for want of memory: try again with workers=1"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _collect(pool: ProcessPoolExecutor, tasks: list[Task]) -> Iterator[tuple[Task, str]]:
-    running: dict[Future[str], Task] = {pool.submit(write_chunk, task[2], task[1]): task for task in tasks}
-    while running:
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield running.pop(future), future.result()
-
-
-def write_chunk(plan: Plan, start: int) -> str:
-    """Renders and writes the files of one chunk of a plan's events; its lines of the manifest."""
-    stop = min(start + CHUNK, plan.events)
-    events = draw_events(plan.seed, np.arange(start, stop), plan.combinations)
-    try:
-        for name in plan.modalities:
+    def __call__(self) -> str:
+        """Renders and writes the files of the chunk; its lines of the manifest."""
+        events = draw_events(self.plan.seed, np.arange(self.start, self.stop), self.plan.combinations)
+        for name in self.plan.modalities:
             if name in RENDERERS:
-                _write_samples(plan.folder / name, name, events)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {error.filename or plan.folder}: {error.strerror}: make room or choose another folder"
-        ) from error
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plan_rows(plan, start, stop))
+                _write_samples(self.plan.folder / name, name, events)
+        rows = plan_rows(self.plan, self.start, self.stop)
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def render(name: str, events: Events) -> np.ndarray:
@@ -155,7 +120,14 @@ def render(name: str, events: Events) -> np.ndarray:
 
 
 def _write_samples(folder: Path, name: str, events: Events) -> None:
-    folder.mkdir(exist_ok=True)
     suffix, encode = ENCODERS[name]
     for number, sample in zip(events.index.tolist(), render(name, events)):
-        (folder / f"{number:06d}{suffix}").write_bytes(encode(sample))
+        _write(folder / f"{number:06d}{suffix}", encode(sample))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,105 @@
+"""Work over a pool of processes, and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from shutil import rmtree
+from typing import TypeVar
+
+from bindspace.errors import UserError
+
+Work = TypeVar("Work", bound=Callable[[], str])
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The sentence for a file or folder that cannot be written."""
+    return UserError(f"cannot write {path}: {error.strerror or error}: make room, or choose another folder")
+
+
+def check_free(folder: Path) -> None:
+    """Raises `UserError` unless the folder is missing or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder: remove it, or choose another place")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that gets the name `folder` when the block ends without an error, else is removed.
+
+    Where another process has put a folder there in the meantime, that one stays.
+    """
+    folder = Path(os.path.realpath(folder))
+    new = folder.with_name(f".{folder.name}.new-{os.getpid()}")
+    try:
+        _sweep(folder)
+        new.mkdir(parents=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield new
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if not folder.is_dir():
+                raise cannot_write(folder, error) from error
+    finally:
+        rmtree(new, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what writers of this folder left behind when they were killed."""
+    for old in folder.parent.glob(f".{folder.name}.new-*"):
+        process = re.fullmatch(r"\d+", old.name.rpartition("-")[2])
+        if process and not _alive(int(process[0])):
+            rmtree(old, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()  # our own number, given anew: what lies there is an earlier process's
+
+
+def run_tasks(tasks: Sequence[Work], workers: int) -> Iterator[tuple[Work, str]]:
+    """Calls the tasks in any order, and yields each with what it returned."""
+    if workers <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield task, task()
+        return
+    # Spawned, not forked: the caller may hold threads.
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), _begin_worker, (os.getpid(),))
+    try:
+        running = {pool.submit(task): task for task in tasks}
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    except BrokenExecutor as error:
+        message = "a process that writes events has died, perhaps for want of memory: try again with workers=1"
+        raise UserError(message) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(parent: int) -> None:
+    """Leaves an interrupt to the parent, and ends when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
