@@ -108,7 +108,8 @@ class WorldConfig(DatasetConfig):
         write_plans((plan for plan in (*train, val, *test) if not is_complete(plan.folder)), self._workers())
 
         def source(plan: Plan, pool: str = "main") -> Source:
-            return Source(path=str(plan.folder / MANIFEST), modalities=list(plan.modalities), pool=pool)
+            weight = plan.events / self.train_events  # a source is read in proportion to its events
+            return Source(str(plan.folder / MANIFEST), modalities=list(plan.modalities), weight=weight, pool=pool)
 
         pools = zip(test, ("main", "held_out"))
         return {
@@ -178,6 +179,8 @@ class WorldConfig(DatasetConfig):
         for name in ("events", "captions", "train_events", "train_captions", "val_events", "test_events"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}: set {name}=")
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers must be at least 1, got {self.workers}: set workers=")
         if not 0 <= self.seed < 1 << 62:
             raise UserError(f"seed must be 0 or more (and below 2 to the 62), got {self.seed}")
         for name, events in self.pair_events.items():

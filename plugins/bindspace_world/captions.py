@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .attributes import ATTRIBUTES, Events
 
 SAID = {
@@ -84,7 +86,7 @@ def _pick(options: tuple[str, ...], unit: float) -> str:
     return options[int(unit * unit * len(options))]
 
 
-def _sentence(labels: dict[str, str], units: object) -> str:
+def _sentence(labels: dict[str, str], units: Iterator[float]) -> str:
     """One sentence from the labels and a run of uniform numbers."""
     said = {}
     for name, label in labels.items():

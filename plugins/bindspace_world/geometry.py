@@ -32,7 +32,7 @@ _PYRAMID = [
     ((0, _FLAT, -_SLOPE), 0.80 * _FLAT),
     ((0, -1, 0), 0.70),
 ]
-_PLANES = {CUBE: _CUBE, PYRAMID: _PYRAMID}
+_PLANES: dict[int, list] = {CUBE: _CUBE, PYRAMID: _PYRAMID}
 _BALL = 0.92
 _CAN = (0.62, 0.86)  # radius, half of the height
 _HORN = (0.84, 0.82)  # radius of the base, half of the height

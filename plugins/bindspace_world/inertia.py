@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import motion
-from .arithmetic import cosine, exp2, sine
+from .arithmetic import Draws, cosine, exp2, sine
 from .attributes import Events
 
 RATE = 100
@@ -40,7 +40,7 @@ def inertials(events: Events) -> np.ndarray:
     return _measured(acceleration, rotation, draws)
 
 
-def _measured(acceleration: np.ndarray, rotation: np.ndarray, draws: object) -> np.ndarray:
+def _measured(acceleration: np.ndarray, rotation: np.ndarray, draws: Draws) -> np.ndarray:
     """Turns both by the way the sensor is mounted, and adds gain, bias and noise."""
     angles = draws.uniform(-26 / 360, 26 / 360, 3)
     gain = draws.uniform(0.94, 1.06, 6)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import motion
-from .arithmetic import cosine, exp2, power
+from .arithmetic import Draws, cosine, exp2, power
 from .attributes import Events
 
 RATE = 16000
@@ -63,7 +63,7 @@ def sounds(events: Events) -> np.ndarray:
     return np.rint(np.clip(wave, -1, 1) * 32767).astype(np.int16)
 
 
-def _modes(events: Events, draws: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _modes(events: Events, draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frequencies in Hz, decays in 1/s, and gains of modes and bands: float64 (N, MODES + _BANDS)."""
     material, surface = events.material, events.surface
     base = _BASE[material] * power(0.46 / events.radius, 1.15) * _PITCH[events.shape] * draws.uniform(0.98, 1.02)
@@ -116,7 +116,7 @@ def _rub(events: Events) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _resonate(
-    first: np.ndarray, second: np.ndarray, gain: np.ndarray, force: np.ndarray, noise: tuple, draws: object
+    first: np.ndarray, second: np.ndarray, gain: np.ndarray, force: np.ndarray, noise: tuple, draws: Draws
 ) -> np.ndarray:
     """Steps y[t] = x[t] + first y[t-1] + second y[t-2] for modes and bands (M, N): float32 (SAMPLES, N)."""
     modes, count = first.shape

@@ -43,7 +43,7 @@ class Plan:
 def plan_rows(plan: Plan, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
     """The manifest rows of a plan's events, without rendering any."""
     events = draw_events(plan.seed, np.arange(start, plan.events if stop is None else stop), plan.combinations)
-    written = captions(events, plan.captions) if "text" in plan.modalities else None
+    written = captions(events, plan.captions) if "text" in plan.modalities else []
     for i, number in enumerate(events.index.tolist()):
         row: dict[str, Any] = {"id": f"{plan.seed}-{number:06d}"}
         for name in plan.modalities:
