@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,7 @@ from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
 
 if TYPE_CHECKING:
-    from bindspace.settings import BenchmarkRun, Source
-    from bindspace.space import Space
+    from bindspace.settings import BenchmarkRun
 
 FLAGS = ["--help", "--cfg", "--resolve", "--config-dir"]
 
@@ -49,46 +47,15 @@ def _check_places(settings: BenchmarkRun) -> None:
         raise UserError("there is nothing to measure on: write 'data.test=[{path: my/test.jsonl}]'")
 
 
-def measure(settings: BenchmarkRun) -> Path:
+def measure(settings: BenchmarkRun) -> None:
     """Loads the space, measures it on each pool of the test sources, and writes the report."""
+    from bindspace.benchmark.measure import measure_pools
     from bindspace.bundle import load
 
     space = load(settings.space, device=device(settings.device))
-    sources = settings.data.test
     if settings.data.dataset is not None:
-        sources = settings.data.dataset.sources([], space.modalities)["test"]
-    return measure_pools(space, sources, settings)
-
-
-def measure_pools(space: Space, sources: Sequence[Source], settings: BenchmarkRun) -> Path:
-    """One report of all pools by name, printed and written into `out`; returns the path of report.json."""
-    from rich.console import Console
-
-    from bindspace.benchmark.emergent import run_benchmark
-    from bindspace.benchmark.report import join_pools, print_table, write_report
-    from bindspace.data import Reader, load_pool
-
-    pools: dict[str, list[Source]] = {}
-    for source in sources:
-        pools.setdefault(source.pool, []).append(source)
-    reader, reports = Reader(settings.data.memory_gb), {}
-    for name, members in pools.items():
-        names = settings.benchmark.modalities or shared(space, members)
-        pool = load_pool(members, space.configs, names, reader, settings.data.max_bad_fraction)
-        reports[name] = run_benchmark(space, pool, settings.benchmark, name=str(settings.space))
-    report = write_report(reports, settings.out)
-    print_table(join_pools(reports), Console())
-    print(report)
-    return report
-
-
-def shared(space: Space, sources: Sequence[Source]) -> list[str]:
-    """The modalities of the space that every source has a column of."""
-    from bindspace.data import Manifest
-
-    columns = [set(Manifest.load(source, space.modalities).columns) for source in sources]
-    wanted = [set(source.modalities) for source in sources if source.modalities is not None]
-    return [name for name in space.modalities if all(name in names for names in [*columns, *wanted])]
+        settings.data.test = settings.data.dataset.sources([], space.modalities)["test"]
+    measure_pools(space, settings.data, settings.benchmark, Path(settings.out), name=settings.space)
 
 
 def device(name: str) -> str:

@@ -90,7 +90,7 @@ def _of_manifest(space: Space, path: str, batch_size: int) -> tuple[dict[str, Te
     """Each distinct content of each modality that the manifest has a column of, named by the ids of its events."""
     import torch
 
-    from bindspace.cli.benchmark import shared
+    from bindspace.benchmark.measure import shared
     from bindspace.data import load_pool
     from bindspace.settings import Source
 

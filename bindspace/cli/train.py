@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bindspace.cli.arguments import split
+from bindspace.cli.folders import CONFIG, claimed, dated, is_child
 from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from bindspace.settings import Pair, TrainRun
 
 FLAGS = ["--help", "--multirun", "--cfg", "--resolve", "--config-dir"]
-CONFIG = "config.yaml"
 
 
 def run(arguments: list[str]) -> int:
@@ -60,20 +58,22 @@ def train(
         print(OmegaConf.to_yaml(composed.config, resolve=resolve), end="")
         return 0
     pairs = check_run(settings)
-    if folder is None:
-        folder = run_folder(settings, composed.experiment)
-        _claim(folder, latest=settings.out is None)
-    with_sources(settings, pairs)
+    place = folder or dated(settings.out, composed.experiment)
+    with claimed(place, latest=folder is None and settings.out is None), relaunchable(overrides, folders, place):
+        with_sources(settings, pairs)
+        settings.out = str(place)
+        _start(settings, place)
+    return 0
+
+
+def _start(settings: TrainRun, folder: Path) -> None:
     from bindspace.saved_run import save_run
 
-    settings.out = str(folder)
-    if not _is_child():
+    if not is_child():
         save_run(settings, folder / CONFIG)
-    with relaunchable(overrides, folders, folder):
-        from bindspace.training.run import train as start
+    from bindspace.training.run import train as start
 
-        start(settings, folder)
-    return 0
+    start(settings, folder)
 
 
 def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
@@ -90,7 +90,7 @@ def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
     folder = folder.resolve()
     settings = changed_run(load_run(folder / CONFIG), values(changes, None, "train"))
     check_run(settings)
-    if changes and not _is_child():
+    if changes and not is_child():
         save_run(settings, folder / CONFIG)
     from bindspace.training.run import resume as go_on
 
@@ -107,46 +107,6 @@ def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
         raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
     sources = data.dataset.sources([(pair.of[0], pair.of[1]) for pair in pairs], list(run.modality))
     data.train, data.val, data.test = (list(sources.get(split, [])) for split in ("train", "val", "test"))
-
-
-def run_folder(run: TrainRun, experiment: str) -> Path:
-    """`out`, or outputs/<experiment>/<date_time>, with a number where two runs start within a second."""
-    if run.out is not None:
-        return Path(run.out).absolute()
-    base = Path("outputs") / experiment / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder, number = base, 1
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}_{number}")
-    return folder.absolute()
-
-
-def _point_latest(folder: Path) -> None:
-    link = folder.with_name("latest")
-    if link.exists() and not link.is_symlink():
-        raise UserError(f"{link} is in the way of the link to the newest run: move it, or choose a folder with out=")
-    new = folder.with_name(f".latest-{os.getpid()}")
-    new.symlink_to(folder.name, target_is_directory=True)
-    new.replace(link)
-
-
-def _is_child() -> bool:
-    """Whether another rank has named the folder and started this process."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
-
-
-def _claim(folder: Path, *, latest: bool) -> None:
-    """Makes the folder, and lets `latest` beside it point at it. Raises `UserError` where that cannot be done."""
-    if (folder / CONFIG).exists() and not _is_child():
-        raise UserError(f"{folder} holds a run already: go on with it by run={folder}, or choose another out=")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the run folder {folder} ({error.strerror}): choose another with out=") from error
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"the run folder {folder} is read-only: choose another with out=")
-    if latest and not _is_child():
-        _point_latest(folder)
 
 
 @contextmanager

@@ -82,6 +82,48 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(call, refused, training):
     assert len(training) == 1
 
 
+@pytest.fixture
+def refusing(monkeypatch):
+    """Lets training refuse its data, after it has left the given files."""
+
+    def refuse(*files: str) -> None:
+        def start(run, folder):
+            for name in ("environment.json", *files):
+                (folder / name).write_text("{}")
+            raise UserError("the data is not good")
+
+        monkeypatch.setattr(sys.modules["bindspace.training.run"], "train", start)
+
+    return refuse
+
+
+def test_a_run_that_is_refused_at_its_start_leaves_nothing_and_latest_as_it_was(call, refused, training, refusing):
+    call("train", *MANIFEST)
+    before = sorted(Path("outputs/default").iterdir())
+    refusing()
+    for out in ([], ["out=deep/mine"], ["experiment=supervised"]):
+        assert refused("train", *MANIFEST, *out) == "the data is not good"
+    assert sorted(Path("outputs/default").iterdir()) == before
+    assert Path("outputs/default/latest").resolve() == training[0][2]
+    assert [path.name for path in Path("outputs").iterdir()] == ["default"]
+    assert [path.name for path in Path().iterdir()] == ["outputs"]
+
+
+def test_a_folder_that_was_there_and_a_list_of_bad_rows_stay(refused, refusing):
+    refusing()
+    Path("mine").mkdir()
+    refused("train", *MANIFEST, "out=mine")
+    assert list(Path("mine").iterdir()) == []
+    refusing("bad_rows.jsonl")
+    refused("train", *MANIFEST, "out=mine")
+    assert {path.name for path in Path("mine").iterdir()} == {"bad_rows.jsonl", "config.yaml", "environment.json"}
+
+
+def test_something_in_the_way_of_latest_is_named(refused):
+    Path("outputs/default/latest").mkdir(parents=True)
+    assert "is in the way of the link to the newest run" in refused("train", *MANIFEST)
+
+
 def test_a_folder_that_cannot_be_made_is_a_sentence(refused):
     Path("file").write_text("")
     assert "cannot make the run folder" in refused("train", *MANIFEST, "out=file/run")

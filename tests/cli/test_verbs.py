@@ -260,7 +260,7 @@ def test_a_space_is_measured_on_each_pool_of_the_test_sources(call, space, manif
     assert list(report["pools"]) == ["again"]
     assert {path.name for path in Path("report").iterdir()} == {"report.json", "report.md", "matrix.png"}
     assert "R@10" in outcome.out
-    assert outcome.out.rstrip().endswith("report/report.json")
+    assert outcome.out.rstrip().endswith("report: report")
 
 
 def test_the_config_of_a_benchmark_is_shown(call, space):
