@@ -28,6 +28,11 @@ class Camera:
     ground: np.ndarray  # (N,) y of the floor below the object
     horizon: np.ndarray  # (N,) y where the floor ends
 
+    def take(self, which: np.ndarray) -> Camera:
+        """The cameras of a selection of events."""
+        arrays = (self.centre, self.radius, self.zoom, self.ground, self.horizon)
+        return Camera(self.pixels, self.view.take(which), *(array[which] for array in arrays))
+
 
 def camera(events: Events, draws: Draws, pixels: int) -> Camera:
     """Draws a camera for each event."""

@@ -26,6 +26,7 @@ _DIFFUSE = np.array([0.30, 0.75, 0.45, 0.45, 0.55, 0.80], np.float32)
 _AMBIENT = np.array([0.22, 0.35, 0.45, 0.35, 0.50, 0.30], np.float32)
 _GLOSS = np.array([0.75, 0.0, 0.9, 0.0, 0.85, 0.0], np.float32)
 _MIRROR = np.array([0.85, 0.0, 0.10, 0.0, 0.12, 0.0], np.float32)
+_CLEAR = np.array([0.0, 0.0, 0.5, 0.0, 0.0, 0.0], np.float32)  # light in the rim
 _OPACITY = np.array([1.0, 1.0, 0.42, 1.0, 1.0, 1.0], np.float32)
 _STAIN = np.array(  # what the pattern of the texture is painted with, and how much of the colour is left under it
     [[0.5, 0.5, 0.5], [0.20, 0.10, 0.03], [1.0, 1.0, 1.0], [0.05, 0.05, 0.06], [0.97, 0.96, 0.93], [0.42, 0.41, 0.40]],
@@ -58,17 +59,19 @@ def paint(
     shine = mirror * _reflection(surface)
     lit = lit * (1 - 0.6 * mirror) + shine
     rim = 1 - np.clip(nz, 0, 1)
-    hot = (temperature == HOT).astype(np.float32)[:, None, None] * (0.25 + 0.75 * rim * rim)
-    frost = (temperature == COLD).astype(np.float32)[:, None, None] * _frost(surface, salt)
-    clear = (material == GLASS).astype(np.float32)[:, None, None] * rim * 0.5
-    planes = []
+    added = gloss + of(_CLEAR) * rim
+    rgb = np.empty((len(material), 3, *rim.shape[1:]), np.float32)
     for i in range(3):
         base = colour[:, i, None, None]
-        plane = (base + (_STAIN[material, i][:, None, None] - base) * stain) * lit + gloss + clear
-        plane = plane + hot * _EMBER[i] * np.float32(0.8)
-        planes.append(plane + (_ICE[i] - plane) * frost)
-    opacity = of(_OPACITY) + (1 - of(_OPACITY)) * np.clip(np.maximum(gloss, np.maximum(frost, rim * rim)), 0, 1)
-    return np.stack(planes, 1), opacity * surface.mask
+        rgb[:, i] = (base + (_STAIN[material, i][:, None, None] - base) * stain) * lit + added
+    covered = np.maximum(gloss, rim * rim)
+    hot, cold = np.flatnonzero(temperature == HOT), np.flatnonzero(temperature == COLD)
+    rgb[hot] += _EMBER[:, None, None] * (0.2 + 0.6 * rim[hot] * rim[hot])[:, None]
+    frost = _frost(surface, cold, salt)
+    rgb[cold] += (_ICE[:, None, None] - rgb[cold]) * frost[:, None]
+    covered[cold] = np.maximum(covered[cold], frost)
+    opacity = of(_OPACITY) + (1 - of(_OPACITY)) * np.minimum(covered, 1)
+    return rgb, opacity * surface.mask
 
 
 def _highlight(normal: tuple, light: np.ndarray) -> np.ndarray:
@@ -138,9 +141,9 @@ def lattice(point: list, cells: float, salt: np.ndarray) -> np.ndarray:
     return (word >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def _frost(surface: Surface, salt: np.ndarray) -> np.ndarray:
-    """Ice: thick on what faces up, in patches elsewhere, and on the rim."""
-    _, ny, nz = surface.normal
-    patches = lattice(list(surface.point), 3.1, salt + np.uint32(17))
+def _frost(surface: Surface, cold: np.ndarray, salt: np.ndarray) -> np.ndarray:
+    """Ice on the events `cold`: thick on what faces up, in patches elsewhere, and on the rim."""
+    ny, nz = surface.normal[1][cold], surface.normal[2][cold]
+    patches = lattice([axis[cold] for axis in surface.point], 3.1, salt[cold] + np.uint32(17))
     thick = 0.12 + 0.55 * smoothstep(ny * 1.6 - 0.35) + 0.55 * (patches > 0.72) + 0.5 * (1 - np.clip(nz, 0, 1))
     return np.minimum(thick, 0.88)

@@ -36,8 +36,8 @@ def pictures(events: Events) -> np.ndarray:
     exposure = draws.uniform(0.86, 1.12, 1) * draws.uniform(0.96, 1.04, 3)
     salt = (draws.words(1)[:, 0] >> np.uint64(40)).astype(np.uint32)
     canvas = _background(events, seen, draws)
-    _cover(canvas, _shadow(seen), np.zeros(3, np.float32), 0.45)
-    _cover(canvas, _dust(events, seen, draws), _DUST, 0.85)
+    canvas *= 1 - np.float32(0.45) * _shadow(seen)[:, None]
+    _dust(canvas, events, seen, draws)
     painted = [_painted(patch, events, colour, light, salt) for patch in patches(events, seen)]
     for group in painted:
         _place_ghosts(canvas, group, events, seen)
@@ -123,12 +123,6 @@ def _planks(across: np.ndarray, along: np.ndarray, noise: np.ndarray, salt: np.n
     return np.where(gap | seam, 0.0, np.clip(0.45 + 0.42 * tone + streaks + 0.05 * noise, 0, 1)).astype(np.float32)
 
 
-def _cover(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float) -> None:
-    """Paints one colour through a mask (N, 64, 64), in place."""
-    mask = (mask * np.float32(opacity))[:, None]
-    canvas += (colour[None, :, None, None] - canvas) * mask
-
-
 def _shadow(seen: Camera) -> np.ndarray:
     """An ellipse on the floor below the object."""
     x, y = axes(PIXELS)
@@ -137,15 +131,16 @@ def _shadow(seen: Camera) -> np.ndarray:
     return smoothstep(1.5 - 1.2 * ((dy * dy)[:, :, None] + (dx * dx)[:, None, :]))
 
 
-def _dust(events: Events, seen: Camera, draws: Draws) -> np.ndarray:
+def _dust(canvas: np.ndarray, events: Events, seen: Camera, draws: Draws) -> None:
     """What a vigorous motion throws up on both sides of the object."""
     side = np.where(np.arange(_DUST_GRAINS) % 2, 1.0, -1.0)
     out, high = draws.uniform(0, 1, _DUST_GRAINS), draws.uniform(0, 1, _DUST_GRAINS)
-    radius = seen.radius[:, None]
-    x = seen.centre[:, :1] + side * (radius * 0.75 + 0.42 * out)
+    x = seen.centre[:, :1] + side * (seen.radius[:, None] * 0.75 + 0.42 * out)
     y = seen.ground[:, None] + 0.04 + (0.10 + 0.40 * events.vigour_value[:, None] * (1 - out)) * high
     strength = np.clip(2.4 * (events.vigour_value - 0.95), 0, 1)[:, None] * (1 - 0.4 * out)
-    return splat(np.stack([x, y], 2), strength, PIXELS, 1.8)
+    strong = np.flatnonzero(events.vigour_value > 0.95)
+    mask = splat(np.stack([x, y], 2)[strong], strength[strong], PIXELS, 1.8)[:, None] * np.float32(0.85)
+    canvas[strong] += (_DUST[None, :, None, None] - canvas[strong]) * mask
 
 
 def _painted(patch: Patch, events: Events, colour: np.ndarray, light: np.ndarray, salt: np.ndarray) -> tuple:
@@ -205,12 +200,13 @@ def _draw_trail(canvas: np.ndarray, events: Events, seen: Camera) -> None:
     np.maximum(edge[:, :-1], line[:, 1:], out=edge[:, :-1])
     np.maximum(edge[:, :, 1:], line[:, :, :-1], out=edge[:, :, 1:])
     np.maximum(edge[:, :, :-1], line[:, :, 1:], out=edge[:, :, :-1])
-    _cover(canvas, edge, np.full(3, 0.12, np.float32), 0.45)
-    _cover(canvas, line, _TRAIL, 0.95)
+    edge, line = edge * np.float32(0.45), line * np.float32(0.95)
+    left = 1 - line
+    canvas *= ((1 - edge) * left)[:, None]
+    canvas += (np.float32(0.12) * edge * left)[:, None] + _TRAIL[:, None, None] * line[:, None]
     hanging = np.flatnonzero(events.motion == motion.SWING)
     if len(hanging):
-        part = Camera(PIXELS, seen.view, seen.centre[hanging], seen.radius, seen.zoom, seen.ground, seen.horizon)
-        rope = string(events.take(hanging), part, 0.7)[:, None]
+        rope = string(events.take(hanging), seen.take(hanging), 0.7)[:, None]
         canvas[hanging] += (np.float32(0.08) - canvas[hanging]) * rope
 
 

@@ -73,7 +73,7 @@ def _alive(process: int) -> bool:
     return process != os.getpid()  # our own number, given anew: what lies there is an earlier process's
 
 
-def run_tasks(tasks: Sequence[Work], workers: int) -> Generator[tuple[Work, str]]:
+def run_tasks(tasks: Sequence[Work], workers: int) -> Generator[tuple[Work, str], None, None]:
     """Calls the tasks in any order, and yields each with what it returned."""
     if workers <= 1 or len(tasks) <= 1:
         for task in tasks:
