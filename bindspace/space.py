@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from bindspace.errors import UserError, unknown
 from bindspace.heads import Temperature, build_head
-from bindspace.modality import BadSample, ModalityConfig
+from bindspace.modality import BadSample, Cell, ModalityConfig
 
 if TYPE_CHECKING:
     from bindspace.ledger import Ledger
@@ -169,20 +170,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def read_item(config: ModalityConfig, item: Any, index: int, info: Mapping[str, Any] | None = None) -> Any:
-    """Reads one item handed over by a user. Raises `UserError` that names it by its index."""
-    from pathlib import Path
-
-    from bindspace.modality import Cell
-
-    source = Path(item) if config.cell is Cell.path and isinstance(item, str) else item
+def read_item(config: ModalityConfig, item: Any, index: int) -> Any:
+    """Reads one item of a user: a source, or (source, info). Raises `UserError` that names it by its index."""
+    source, info = item if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping) else (item, {})
+    if config.cell is Cell.path and isinstance(source, str):
+        source = Path(source)
     try:
-        return config.read(source, info or {})
+        return config.read(source, info)
     except (BadSample, OSError) as error:
-        shown = f" ({item})" if isinstance(item, (str, Path)) else ""
+        shown = f" ({source})" if isinstance(source, (str, Path)) else ""
         raise UserError(f"{config.modality}[{index}]{shown}: {error}") from error
-
-
-def frozen_state(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """Copies of all parameters and buffers, to check afterwards that none has moved."""
-    return [tensor.detach().clone() for module in modules for tensor in [*module.parameters(), *module.buffers()]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +24,19 @@ def measure_pools(
     *,
     name: str,
     untrained: Space | None = None,
-    known: Mapping[str, Sequence[str]] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
 
-    `name`: what the space is called in the report. `untrained`, `known`: see `run_benchmark`.
+    `name`: what the space is called in the report. `untrained`: a space to stand beside it. A data set plugin
+    (`data.dataset`) says how its attributes are put into words, and what each modality can know.
     """
     from rich.console import Console
 
+    known = None
+    if data.dataset is not None:
+        known = data.dataset.known()
+        settings = replace(settings, templates={**data.dataset.templates(), **settings.templates})
     pools: dict[str, list[Source]] = {}
     for source in data.test:
         pools.setdefault(source.pool, []).append(source)
@@ -45,7 +50,7 @@ def measure_pools(
     path = write_report(reports, out)
     report = join_pools(reports)
     print_table(report, Console())
-    print(path.parent)
+    print(f"report: {path.parent}")
     return report
 
 

@@ -17,7 +17,6 @@ def measure(run: TrainRun, space: Space, folder: Path) -> None:
         return
     torch.manual_seed(run.seed + 1)
     untrained = Space(run.modality, run.dim, run.pivot)
-    known = run.data.dataset.known() if run.data.dataset is not None else None
     measure_pools(
         space,
         run.data,
@@ -25,6 +24,5 @@ def measure(run: TrainRun, space: Space, folder: Path) -> None:
         folder / "benchmark",
         name=str(folder / "space"),
         untrained=untrained,
-        known=known,
         progress=run.trainer.progress,
     )

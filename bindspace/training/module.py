@@ -222,10 +222,12 @@ class BindModule(L.LightningModule):
         """The ledger goes with the weights that it describes."""
         assert self.space.ledger is not None
         checkpoint["ledger"] = self.space.ledger.state()
+        checkpoint["seen"] = dict(self._seen)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the ledger of the checkpoint's moment."""
         self.space.ledger = Ledger.from_state(checkpoint["ledger"])
+        self._seen = dict(checkpoint["seen"])
 
 
 def groups_of(batch: Batch, a: str, b: str) -> list[str]:

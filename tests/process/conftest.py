@@ -1,0 +1,56 @@
+"""What the tests that start processes share: a small world as files, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+QUICK = [
+    "data=manifest",
+    "modality=[image,text,audio]",
+    "stages=[{name: pivot, steps: 8, pairs: [image-text]},{name: bind, steps: 8, pairs: [rest], freeze: [done]}]",
+    "data.batch=12",
+    "data.workers=0",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+    "trainer.precision=float32",
+    "logger=csv",
+]
+
+
+def bindspace(*arguments: str, cwd: Path, python: str = sys.executable, **options) -> subprocess.CompletedProcess[str]:
+    """Runs `bindspace ARGUMENTS` as a person would, and fails the test with its output where it fails."""
+    command = [python, "-m", "bindspace", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=quiet_environment(), capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def quiet_environment() -> dict[str, str]:
+    """One thread, and no path into this checkout."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LOCAL_RANK")}
+    return kept | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> Path:
+    """Two training sources of disjoint events, and a test pool: `it`, `ia` and `test`, each with its manifest."""
+    root = tmp_path_factory.mktemp("world")
+    for name, seed, events, held in [
+        ("it", 1, 48, "[image,text]"),
+        ("ia", 2, 48, "[image,audio]"),
+        ("test", 3, 24, "[image,text,audio]"),
+    ]:
+        bindspace("world", f"out={name}", f"events={events}", f"seed={seed}", f"modalities={held}", cwd=root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def sources(world: Path) -> list[str]:
+    """The overrides that train on it and measure at the end."""
+    train = f"[{{path: {world / 'it'}}},{{path: {world / 'ia'}}}]"
+    return [*QUICK, f"data.train={train}", f"data.test=[{{path: {world / 'test'}}}]"]
