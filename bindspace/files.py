@@ -14,7 +14,7 @@ from typing import Any
 from bindspace.errors import UserError
 
 
-def write_bytes(path: str | Path, data: bytes) -> Path:
+def write_bytes(path: str | Path, data: bytes | memoryview) -> Path:
     """Writes the file whole or not at all, making its folder. Raises `UserError` where it cannot be written."""
     path = Path(path)
     temporary = _beside(path, "tmp")

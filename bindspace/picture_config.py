@@ -25,7 +25,7 @@ class PictureConfig(ModalityConfig):
 
     channels: ClassVar[int]  # of `pixels`
     stem: ClassVar[int] = 4  # of trunk=conv: patch size of its first layer
-    widths: ClassVar[tuple[int, ...]] = (40, 80, 128)  # of trunk=conv: channels by stage
+    widths: ClassVar[tuple[int, ...]] = (64, 128)  # of trunk=conv: channels by stage
 
     trunk: Trunk = Trunk.conv
     image_size: int = 64  # side of the square that the encoder sees

@@ -154,7 +154,7 @@ class ConvOverTime(nn.Module):
     """A small CNN over (B, channels_in, H, N) whose rows may have any length: the same vector whatever the padding.
 
     A patch stem, then per further stage a stride of 2 and `depth` residual blocks. The last map is pooled to `cells`:
-    bands of height by segments of the row's own time, so where and when things are stays in the features; then an MLP.
+    bands of height by segments of the row's own time, so where and when things are stays in the features; then one layer.
     A `kernel` of height 1 makes it a 1-D CNN.
     """
 
@@ -167,7 +167,6 @@ class ConvOverTime(nn.Module):
         *,
         kernel: tuple[int, int] = (3, 3),
         cells: tuple[int, int] = (4, 4),
-        hidden: int = 256,
         depth: int = 1,
     ) -> None:
         super().__init__()
@@ -182,7 +181,7 @@ class ConvOverTime(nn.Module):
         self.depth = depth
         self.blocks = nn.ModuleList(_ConvBlock(channels, kernel) for channels in widths[1:] for _ in range(depth))
         flat = widths[-1] * cells[0] * cells[1]
-        self.mlp = nn.Sequential(nn.LayerNorm(flat), nn.Linear(flat, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.last = nn.Sequential(nn.LayerNorm(flat), nn.Linear(flat, width), nn.GELU())
 
     def forward(self, x_BCHN: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, C, H, N) and lengths (B,), all of N if None -> (B, width)."""
@@ -198,7 +197,7 @@ class ConvOverTime(nn.Module):
             for block in self.blocks[stage * self.depth : (stage + 1) * self.depth]:
                 x_BCHN = block(x_BCHN, real_B11N)
         pooled = segment_mean(F.adaptive_avg_pool2d(x_BCHN, (self.cells[0], x_BCHN.shape[-1])), lengths, self.cells[1])
-        return self.mlp(pooled.flatten(1))
+        return self.last(pooled.flatten(1))
 
 
 def _real(lengths: Tensor, total: int) -> Tensor:

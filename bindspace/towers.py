@@ -46,7 +46,6 @@ class ConvTrunk(nn.Module):
         stem: Grid,
         width: int,
         pool: tuple[int, int],
-        hidden: int,
         depth: int,
     ) -> None:
         super().__init__()
@@ -58,7 +57,8 @@ class ConvTrunk(nn.Module):
             stages += [ResidualBlock(after) for _ in range(depth)]
         self.stages = nn.Sequential(*stages)
         self.norm = nn.GroupNorm(1, widths[-1])
-        self.mlp = nn.Sequential(nn.Linear(widths[-1] * pool[0] * pool[1], hidden), nn.GELU(), nn.Linear(hidden, width))
+        # the head is the layer after this one: one more in between learned slower
+        self.last = nn.Sequential(nn.Linear(widths[-1] * pool[0] * pool[1], width), nn.GELU())
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -68,7 +68,7 @@ class ConvTrunk(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width)."""
         x_BCHW = F.gelu(self.norm(self.stages(self.stem(pixels))))
-        return self.mlp(F.adaptive_avg_pool2d(x_BCHW, self.pool).flatten(1))
+        return self.last(F.adaptive_avg_pool2d(x_BCHW, self.pool).flatten(1))
 
 
 class VitTrunk(nn.Module):
@@ -111,20 +111,20 @@ class VitTrunk(nn.Module):
 
 def conv_trunk(
     channels_in: int,
-    widths: Sequence[int] = (40, 80, 128),
+    widths: Sequence[int] = (64, 128),
     stem: Grid = 4,
     width: int = 256,
     *,
     pool: tuple[int, int] = (4, 4),
-    hidden: int = 256,
     depth: int = 1,
 ) -> ConvTrunk:
     """A small CNN (B, channels_in, H, W) -> (B, width) for any H and W; right for few data and few steps.
 
     `stem`: patch size of the first convolution. `widths`: channels by stage; each further stage halves the map and has
-    `depth` residual blocks. The last map is pooled to `pool` cells, then an MLP with one layer of `hidden`.
+    `depth` residual blocks. The last map is pooled to `pool` cells and projected to `width`. Widths that are multiples of
+    32 suit matrix units.
     """
-    return ConvTrunk(channels_in, widths, stem, width, pool, hidden, depth)
+    return ConvTrunk(channels_in, widths, stem, width, pool, depth)
 
 
 def vit_trunk(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.emergent import run_benchmark
 from bindspace.benchmark.report import join_pools, print_table, write_report
-from bindspace.data import Manifest, Reader, load_pool
+from bindspace.data import BadRows, Manifest, Reader, load_pool
+from bindspace.data.bad_rows import LISTING
 from bindspace.settings import BenchmarkSettings, DataSettings, Source
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def measure_pools(
     """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
 
     `name`: what the space is called in the report. `untrained`: a space to stand beside it. A data set plugin
-    (`data.dataset`) says how its attributes are put into words, and what each modality can know.
+    (`data.dataset`) says how its attributes are put into words, and what each modality can know. Cells that cannot be
+    read are listed in `out/bad_rows.jsonl`.
     """
     from rich.console import Console
 
@@ -40,10 +42,11 @@ def measure_pools(
     pools: dict[str, list[Source]] = {}
     for source in data.test:
         pools.setdefault(source.pool, []).append(source)
-    reader, reports = Reader(data.memory_gb), {}
+    (out / LISTING).unlink(missing_ok=True)
+    reader, reports, bad = Reader(data.memory_gb), {}, BadRows(out / LISTING)
     for pool_name, sources in pools.items():
         names = settings.modalities or shared(space, sources)
-        pool = load_pool(sources, space.configs, names, reader=reader, max_bad_fraction=data.max_bad_fraction)
+        pool = load_pool(sources, space.configs, names, reader, data.max_bad_fraction, bad)
         reports[pool_name] = run_benchmark(
             space, pool, settings, name=name, untrained=untrained, known=known, progress=progress
         )

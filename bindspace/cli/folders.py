@@ -43,13 +43,14 @@ def claimed(folder: Path, *, latest: bool) -> Iterator[None]:
         return
     if (folder / CONFIG).exists():
         raise UserError(f"{folder} holds a run already: go on with it by run={folder}, or choose another out=")
-    made = _make(folder)
-    before = _point(folder.with_name("latest"), folder.name) if latest else None
+    made, link, pointed = _make(folder), folder.with_name("latest"), False
     try:
+        before = _point(link, folder.name) if latest else None
+        pointed = latest
         yield
-    except UserError:
-        if _take_back(folder, made) and latest:
-            _point(folder.with_name("latest"), before)
+    except (UserError, OSError):
+        if _take_back(folder, made) and pointed:
+            _point(link, before)
         raise
 
 

@@ -11,11 +11,14 @@ from bindspace.data.batch import BadRow
 from bindspace.errors import UserError
 from bindspace.files import write_text
 
+LISTING = "bad_rows.jsonl"  # the file's usual name
+
 
 class BadRows:
-    """Collects `BadRow`s; one that several workers report counts once."""
+    """Collects `BadRow`s; one that several workers report counts once. `listing`: a file that always lists them."""
 
-    def __init__(self) -> None:
+    def __init__(self, listing: Path | None = None) -> None:
+        self.listing = listing
         self._rows: dict[tuple[str, str, str], BadRow] = {}
 
     def __len__(self) -> int:
@@ -25,17 +28,20 @@ class BadRows:
         return iter(self._rows.values())
 
     def add(self, rows: Iterable[BadRow]) -> None:
-        """Takes reports in; of one cell the first stays."""
+        """Takes reports in, of one cell the first, and lists them."""
+        known = len(self)
         for row in rows:
             self._rows.setdefault((row.source, row.id, row.modality), row)
+        if self.listing is not None and len(self) > known:
+            self.write(self.listing)
 
-    def check(self, total_rows: int, max_fraction: float, listing: Path | None = None) -> None:
-        """Raises `UserError` if more than `max_fraction` of the rows are bad; `listing` is where they were written."""
+    def check(self, total_rows: int, max_fraction: float) -> None:
+        """Raises `UserError` if more than `max_fraction` of the rows are bad."""
         events = {(row.source, row.id) for row in self}
         if len(events) <= max_fraction * total_rows:
             return
         first = next(iter(self))
-        where = f"; all are listed in {listing}" if listing else ""
+        where = f"; all are listed in {self.listing}" if self.listing else ""
         raise UserError(
             f"{len(events)} of {total_rows} rows cannot be read, and data.max_bad_fraction is {max_fraction:g}: the "
             f"first is {first.id!r} of {first.source}, {first.modality}: {first.reason}{where}; mend them, or raise "

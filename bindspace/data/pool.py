@@ -85,12 +85,14 @@ def load_pool(
     modalities: Sequence[str] | None = None,
     reader: Reader | None = None,
     max_bad_fraction: float = 0.01,
+    bad: BadRows | None = None,
 ) -> Pool:
     """Reads the sources into one matched pool over `modalities` (None: all of `configs`).
 
     Every cell is read once, so that an event is only in the pool if all of its sides can be had; `reader` (None: one
-    that keeps 2 GiB) says how much is kept for `batches`. Raises `UserError` if
-    a modality has no column, no event is left, or more than `max_bad_fraction` of the rows are bad.
+    that keeps 2 GiB) says how much is kept for `batches`. Cells that cannot be read are also added to `bad`, before
+    anything is refused for them. Raises `UserError` if a modality has no column, no event is left, or more than
+    `max_bad_fraction` of the rows are bad.
     """
     names = list(configs if modalities is None else modalities)
     for name in names:
@@ -107,7 +109,7 @@ def load_pool(
         chosen += [(number, row) for row in _add_events(pool, number, found, len(chosen))]
     _describe_events(pool, chosen)
     pool.bad = pool.reader.take_bad()
-    _check_pool(pool, max_bad_fraction)
+    _check_pool(pool, max_bad_fraction, bad)
     return pool
 
 
@@ -175,9 +177,12 @@ def _describe_events(pool: Pool, chosen: Sequence[tuple[int, int]]) -> None:
             pool.attributes[name] = values
 
 
-def _check_pool(pool: Pool, max_bad_fraction: float) -> None:
+def _check_pool(pool: Pool, max_bad_fraction: float, account: BadRows | None) -> None:
     bad = BadRows()
     bad.add(pool.bad)
+    if account is not None:
+        account.add(pool.bad)
+        bad.listing = account.listing  # only to be named: the account lists those of other pools too
     bad.check(sum(len(manifest.rows) for manifest in pool.manifests), max_bad_fraction)
     if not pool.ids:
         files = ", ".join(str(manifest.path) for manifest in pool.manifests)

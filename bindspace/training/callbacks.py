@@ -14,6 +14,7 @@ from bindspace.data import BadRows, Batch, Pool
 from bindspace.errors import UserError
 from bindspace.progress import Progress
 from bindspace.space import Space
+from bindspace.training.distributed import gather_counts, gather_lists
 from bindspace.training.module import BindModule
 
 
@@ -35,10 +36,8 @@ class SaveLast(L.Callback):
     def _save(self, trainer: L.Trainer) -> None:
         try:
             trainer.save_checkpoint(self.path, weights_only=False)
-        except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"cannot write {self.path}: {error}: make room, then go on with run={self.path.parents[1]}"
-            ) from error
+        except UserError as error:
+            raise UserError(f"{error}; then go on with run={self.path.parents[1]}") from error
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Says which stage the step belongs to."""
@@ -46,21 +45,23 @@ class SaveLast(L.Callback):
 
 
 class WatchBadRows(L.Callback):
-    """Collects cells that could not be read, writes bad_rows.jsonl, and stops the run when they are too many."""
+    """Collects cells that could not be read, from all ranks, and stops the run on all when they are too many."""
 
-    def __init__(self, bad: BadRows, path: Path, total_rows: int, max_fraction: float) -> None:
-        self.bad, self.path, self.total_rows, self.max_fraction = bad, path, total_rows, max_fraction
+    def __init__(self, bad: BadRows, total_rows: int, max_fraction: float) -> None:
+        self.bad, self.total_rows, self.max_fraction = bad, total_rows, max_fraction
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Judges what was met while validation pools and cached vectors were made."""
+        self.bad.check(self.total_rows, self.max_fraction)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, _: int
     ) -> None:
         """Adds the batch's bad cells."""
-        if not batch.bad:
-            return
-        self.bad.add(batch.bad)
-        if trainer.is_global_zero:
-            self.bad.write(self.path)
-        self.bad.check(self.total_rows, self.max_fraction)
+        counts = gather_counts(torch.tensor([len(batch.bad)], device=module.device))
+        if counts.sum():
+            self.bad.add(gather_lists(batch.bad))
+            self.bad.check(self.total_rows, self.max_fraction)
 
 
 class ShowProgress(L.Callback):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -28,11 +30,11 @@ def gather_counts(counts: Tensor) -> Tensor:
     return torch.stack(gathered)
 
 
-def gather_lists(items: list[str]) -> list[str]:
-    """The strings of all ranks."""
+def gather_lists(items: list[T]) -> list[T]:
+    """The items of all ranks: text, or what can be pickled."""
     if world_size() == 1:
         return items
-    gathered: list[list[str]] = [[] for _ in range(world_size())]
+    gathered: list[list[T]] = [[] for _ in range(world_size())]
     dist.all_gather_object(gathered, items)
     return [item for part in gathered for item in part]
 

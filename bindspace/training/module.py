@@ -82,9 +82,12 @@ class BindModule(L.LightningModule):
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
 
-    def on_fit_start(self) -> None:
-        """Freezes what is to stand still, and takes its fingerprint."""
+    def setup(self, stage: str) -> None:
+        """Freezes what is to stand still, before DDP looks: it sums over ranks only what has a gradient by then."""
         set_trainable(self.space, self.still)
+
+    def on_fit_start(self) -> None:
+        """Takes the fingerprint of what stands still."""
         self._before = fingerprint(still_tensors(self.space))
 
     def on_fit_end(self) -> None:

@@ -12,10 +12,12 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 
 from bindspace import __version__
 from bindspace.bundle import save
 from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load_pool, split_validation
+from bindspace.data.bad_rows import LISTING
 from bindspace.errors import UserError
 from bindspace.files import write_json
 from bindspace.ledger import Ledger
@@ -23,6 +25,7 @@ from bindspace.pairs import resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
+from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
 from bindspace.training.freezing import wholly_frozen
 from bindspace.training.measure import measure
@@ -39,17 +42,6 @@ class Events:
 
     train: list[Manifest]
     val: list[Manifest]
-
-
-@dataclass
-class Saved:
-    """Where a checkpoint stands: the index of its phase, and the step within."""
-
-    path: Path
-    phase: int
-    step: int
-    weights: dict[str, Any]
-    ledger: dict[str, Any]
 
 
 @dataclass
@@ -74,26 +66,17 @@ def resume(run: TrainRun, folder: Path) -> None:
     _go(run, folder, read_checkpoint(folder / "checkpoints" / "last.ckpt"))
 
 
-def read_checkpoint(path: Path) -> Saved | None:
-    """The state of a stopped run, or None where it stopped before its first checkpoint. Runs no code from the file."""
-    if not path.exists():
-        return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return Saved(path, state["stage"], state["global_step"], state["state_dict"], state["ledger"])
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a checkpoint of bindspace ({reason}): start anew with out=...") from error
-
-
 def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     quiet()
     threads(run)
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
-    session = Session(run, folder, new_space(run, pairs), events, BadRows())
-    first_step = 0
-    for index, phase in enumerate(phases_of(run, pairs, events)):
+    bad = BadRows(folder / LISTING if rank_zero_only.rank == 0 else None)
+    session = Session(run, folder, new_space(run, pairs), events, bad)
+    phases, first_step = phases_of(run, pairs, events), 0
+    if saved is not None and not 0 <= saved.phase < len(phases):
+        raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
+    for index, phase in enumerate(phases):
         if saved is None or index >= saved.phase:
             here = saved if saved is not None and index == saved.phase else None
             fit(session, phase, index, first_step, here)
@@ -139,13 +122,13 @@ def phases_of(run: TrainRun, pairs: list[Pair], events: Events) -> list[Phase]:
     return resolve(run.stages, pairs, run.pivot, holds, [manifest.source.weight for manifest in events.train])
 
 
-def val_pools(run: TrainRun, phase: Phase, events: Events) -> dict[str, Pool]:
+def val_pools(session: Session, phase: Phase) -> dict[str, Pool]:
     """A matched validation pool for each pair of a phase, from the sources that hold both of its sides."""
-    found = {}
+    run, found = session.run, {}
     for pair in phase.pairs:
-        held = [manifest for manifest in events.val if all(manifest.uses(name) for name in pair.of)]
+        held = [manifest for manifest in session.events.val if all(manifest.uses(name) for name in pair.of)]
         if held:
-            pool = load_pool(held, run.modality, pair.of, max_bad_fraction=run.data.max_bad_fraction)
+            pool = load_pool(held, run.modality, pair.of, max_bad_fraction=1.0, bad=session.bad)
             found[pair_name(pair.of[0], pair.of[1], run.pivot)] = pool
     return found
 
@@ -153,8 +136,6 @@ def val_pools(run: TrainRun, phase: Phase, events: Events) -> dict[str, Pool]:
 def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Saved | None) -> None:
     """Trains one phase, from a checkpoint within it where there is one."""
     run, space = session.run, session.space
-    if saved is not None:
-        space.ledger = Ledger.from_state(saved.ledger)
     module = BindModule(
         space,
         phase.pairs,
@@ -169,7 +150,7 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     )
     step = 0
     if saved is not None:
-        module.load_state_dict(saved.weights)
+        saved.restore(module)
         step = saved.step
         if step >= phase.steps:
             return
@@ -193,10 +174,11 @@ def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest
 def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]:
     """In the order in which they act: validation puts the best weights back before the last checkpoint is written."""
     run, folder = session.run, session.folder
-    rows = sum(len(manifest.rows) for manifest in session.events.train)
+    rows = sum(len(manifest.rows) for manifest in [*session.events.train, *session.events.val])
     found: list[L.Callback] = [ShowProgress(phase.name, phase.steps, run.trainer.progress)]
-    found.append(WatchBadRows(session.bad, folder / "bad_rows.jsonl", rows, run.data.max_bad_fraction))
-    if pools := val_pools(run, phase, session.events):
+    pools = val_pools(session, phase)
+    found.append(WatchBadRows(session.bad, rows, run.data.max_bad_fraction))
+    if pools:
         found.append(Validate(pools, run.trainer.val_every, run.trainer.keep_best))
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
 
@@ -223,6 +205,7 @@ def trainer_of(session: Session, phase: Phase, index: int, start: int) -> L.Trai
         accumulate_grad_batches=run.trainer.accumulate,
         logger=loggers_of(run, folder, start),
         callbacks=callbacks_of(session, phase, index),
+        plugins=[WholeCheckpoints()],
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_progress_bar=False,

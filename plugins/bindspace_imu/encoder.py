@@ -22,7 +22,7 @@ class MotionConv(ConvOverTime):
     """A 1-D CNN over signals of any length."""
 
     def __init__(self, channels: Sequence[int], depth: int, width: int) -> None:
-        super().__init__(8, channels, (1, 4), width, kernel=(1, 3), cells=(1, 4), hidden=128, depth=depth)
+        super().__init__(8, channels, (1, 4), width, kernel=(1, 3), cells=(1, 4), depth=depth)
 
     def forward(self, signal: Tensor, steps: Tensor | None = None) -> Tensor:
         """(B, 6, N) and (B,) -> (B, width)."""

@@ -8,16 +8,14 @@ from bindspace.sequences import Transformer, masked_mean
 
 
 class TextEncoder(nn.Module):
-    """Hash embeddings -> transformer, at first the identity -> mean over words -> LayerNorm and MLP."""
+    """Hash embeddings -> transformer, at first the identity -> mean over words -> LayerNorm and one layer."""
 
     def __init__(self, buckets: int, channels: int, layers: int, heads: int, length: int, width: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(buckets, channels)
-        nn.init.normal_(
-            self.embedding.weight, std=channels**-0.5
-        )  # small, so that steps of AdamW soon tell words apart
+        nn.init.normal_(self.embedding.weight, std=0.5**0.5)  # a word is the sum of two rows
         self.transformer = Transformer(channels, layers, heads, length) if layers else None
-        self.mlp = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width))
+        self.last = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU())
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -31,4 +29,4 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(B, L, 2) and (B, L) -> (B, width)."""
-        return self.mlp(masked_mean(self.words(ids, mask), mask))
+        return self.last(masked_mean(self.words(ids, mask), mask))

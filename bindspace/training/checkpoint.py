@@ -1,0 +1,79 @@
+"""The checkpoint of a run: written whole or not at all, read without running code, refused where it does not fit."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+from bindspace.errors import UserError
+from bindspace.files import write_bytes
+from bindspace.ledger import Ledger
+from bindspace.training.module import BindModule
+
+NEXT = "put the right file there, or start anew with out=..."
+PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "seen")  # what Lightning and the module take up
+
+
+@dataclass
+class Saved:
+    """Where a checkpoint stands: the index of its phase, and the step within; and what it holds."""
+
+    path: Path
+    phase: int
+    step: int
+    weights: dict[str, Any]
+    ledger: dict[str, Any]
+
+    def restore(self, module: BindModule) -> None:
+        """Gives the module the weights and the ledger. Raises `UserError` where they are those of another space."""
+        own = module.state_dict()
+        for name in sorted(own.keys() ^ self.weights.keys()):
+            has = "has no" if name in own else "has a"
+            raise UserError(f"{self.path} does not belong to this run: it {has} tensor {name!r}: {NEXT}")
+        for name, tensor in own.items():
+            if (shape := tuple(getattr(self.weights[name], "shape", ()))) != tuple(tensor.shape):
+                raise UserError(
+                    f"{self.path} does not belong to this run: expected {name} of shape {tuple(tensor.shape)} as its "
+                    f"config.yaml says, got {shape}: {NEXT}"
+                )
+        try:
+            module.load_state_dict(self.weights)
+            module.space.ledger = Ledger.from_state(self.ledger)
+        except Exception as error:  # anything, for a file that somebody made up
+            raise _damaged(self.path, error) from error
+
+
+def read_checkpoint(path: Path) -> Saved | None:
+    """The state of a stopped run, or None where it stopped before its first checkpoint. Runs no code from the file."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        saved = Saved(path, int(state["stage"]), int(state["global_step"]), dict(state["state_dict"]), state["ledger"])
+        for part in PARTS:
+            state[part]
+    except Exception as error:  # torch.load raises all kinds of errors for damaged files
+        raise _damaged(path, error) from error
+    return saved
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged, or no checkpoint of bindspace ({type(error).__name__}): {NEXT}")
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's own way goes through the folder for temporary files, and is not whole where that is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Writes beside its place, then renames. Raises `UserError`."""
+        path = Path(path)
+        for left in path.parent.glob(f".{path.name}.tmp-*"):  # of a run that was killed while it wrote
+            left.unlink(missing_ok=True)
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(path, buffer.getbuffer())
