@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,24 @@ from bindspace.errors import UserError
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> Path:
     """Writes the file whole or not at all, making its folder. Raises `UserError` where it cannot be written."""
-    path = Path(path)
-    temporary = _beside(path, "tmp")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return path
+    write_together({Path(path): data})
+    return Path(path)
+
+
+def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
+    """Writes files that belong together: if one cannot be written, the older ones all stay. Raises `UserError`."""
+    with ExitStack() as after:
+        for path, data in files.items():
+            with _writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                after.callback(_beside(path, "tmp").unlink, missing_ok=True)
+                with _beside(path, "tmp").open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path in files:
+            with _writing(path):
+                _beside(path, "tmp").replace(path)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -38,7 +43,21 @@ def write_text(path: str | Path, text: str) -> Path:
 
 def write_json(path: str | Path, value: Any) -> Path:
     """Writes indented JSON that a person can read, whole or not at all; NaN and infinity are refused."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def check_place(folder: str | Path) -> None:
+    """Raises `UserError` unless the folder can be written into, or made, as far as can be told without writing."""
+    there = next(path for path in [Path(folder).absolute(), *Path(folder).absolute().parents] if path.exists())
+    if not there.is_dir():
+        raise UserError(f"cannot write into {folder}: {there} is no folder: choose another with out=")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"cannot write into {folder}: {there} is read-only: choose another with out=")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ CHANGEABLE = [
     "trainer.log_every",
     "data.workers",
     "data.memory_gb",
+    "data.max_bad_fraction",
     "logger.tensorboard",
 ]
 

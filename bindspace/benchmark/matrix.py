@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
-from bindspace.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,11 +17,11 @@ PAPER = "#ffffff"
 INK = "#1f2328"
 
 
-def write_matrix(report: Mapping[str, Any], path: str | Path) -> Path:
-    """Draws recall of every ordered pair as a heat map, and writes it as PNG."""
+def matrix_png(report: Mapping[str, Any]) -> bytes:
+    """Recall of every ordered pair as a heat map: the bytes of a PNG file."""
     buffer = io.BytesIO()
     draw_matrix(report).savefig(buffer, format="png", dpi=150, facecolor=PAPER)
-    return write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def draw_matrix(report: Mapping[str, Any]) -> Figure:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
-from bindspace.benchmark.matrix import write_matrix
-from bindspace.files import write_json, write_text
+from bindspace.benchmark.matrix import matrix_png
+from bindspace.files import json_bytes, write_together
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,14 +31,18 @@ def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_report(reports: Mapping[str, Any], folder: str | Path) -> Path:
-    """Writes report.json, report.md and matrix.png into `folder`, and returns the path of report.json.
+    """Writes report.json, report.md and matrix.png into `folder`, all or none; returns the path of report.json.
 
     `reports`: one report, or reports by the pool's name.
     """
     report, folder = join_pools(reports), Path(folder)
-    write_matrix(report, folder / "matrix.png")
-    write_text(folder / "report.md", render_markdown(report))
-    return write_json(folder / "report.json", report)
+    contents = {
+        "matrix.png": matrix_png(report),
+        "report.md": render_markdown(report).encode(),
+        "report.json": json_bytes(report),
+    }
+    write_together({folder / name: data for name, data in contents.items()})
+    return folder / "report.json"
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:

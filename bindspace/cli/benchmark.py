@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bindspace.cli.arguments import split
 from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
+from bindspace.files import check_place
 
 if TYPE_CHECKING:
     from bindspace.settings import BenchmarkRun
@@ -45,6 +46,7 @@ def _check_places(settings: BenchmarkRun) -> None:
         raise UserError(f"space={space} holds no space.json: give the `space` folder of a run")
     if settings.data.dataset is None and not settings.data.test:
         raise UserError("there is nothing to measure on: write 'data.test=[{path: my/test.jsonl}]'")
+    check_place(settings.out)
 
 
 def measure(settings: BenchmarkRun) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bindspace.cli.arguments import need, settings, split, texts
 from bindspace.errors import UserError, unknown
+from bindspace.files import check_place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +53,7 @@ def run(arguments: list[str]) -> int:
         )
     if "data" in values and items:
         raise UserError(f"data= and {next(iter(items))}= exclude each other: embed a manifest, or items")
+    check_place(out.parent)
     _known(folder, [*items, *texts(values.get("modality", []))])
     vectors, names = _embed(folder, items, values, batch_size)
     _write(vectors, names, out)
@@ -61,12 +63,12 @@ def run(arguments: list[str]) -> int:
 
 def _known(folder: Path, names: list[Any]) -> None:
     """Raises `UserError` before torch is imported, where the space or one of its modalities is misspelt."""
+    if not (folder / "space.json").is_file():
+        raise UserError(f"space={folder} holds no space.json: give the `space` folder of a run")
     try:
         held = json.loads((folder / "space.json").read_text(encoding="utf-8"))["modalities"]
         known = [str(name) for name in held]
-    except OSError as error:
-        raise UserError(f"space={folder} holds no space.json: give the `space` folder of a run") from error
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # damaged: loading the space says how
     for name in names:
         if name not in known:

@@ -14,6 +14,7 @@ from bindspace.cli.arguments import split
 from bindspace.cli.folders import CONFIG, claimed, dated, is_child
 from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
+from bindspace.files import check_place
 
 if TYPE_CHECKING:
     from bindspace.settings import Pair, TrainRun
@@ -90,6 +91,7 @@ def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
     folder = folder.resolve()
     settings = changed_run(load_run(folder / CONFIG), values(changes, None, "train"))
     check_run(settings)
+    check_place(folder)
     if changes and not is_child():
         save_run(settings, folder / CONFIG)
     from bindspace.training.run import resume as go_on

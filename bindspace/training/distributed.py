@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeVar
 
 import torch
@@ -17,8 +18,10 @@ def world_size() -> int:
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that writes."""
-    return world_size() == 1 or dist.get_rank() == 0
+    """Whether this process is the one that writes; also before the ranks have met."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def gather_counts(counts: Tensor) -> Tensor:

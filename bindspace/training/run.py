@@ -12,7 +12,6 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
 
 from bindspace import __version__
 from bindspace.bundle import save
@@ -71,7 +70,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     threads(run)
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
-    bad = BadRows(folder / LISTING if rank_zero_only.rank == 0 else None)
+    bad = BadRows(folder / LISTING if is_first_rank() else None)
     session = Session(run, folder, new_space(run, pairs), events, bad)
     phases, first_step = phases_of(run, pairs, events), 0
     if saved is not None and not 0 <= saved.phase < len(phases):
@@ -84,7 +83,11 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     if is_first_rank():
         space = session.space.cpu()
         save(space, folder / "space")
-        measure(run, space, folder)
+        try:
+            measure(run, space, folder)
+        except UserError as error:
+            unmeasured = f"{folder / 'space'} is trained but not measured"
+            raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
 
 
 def new_space(run: TrainRun, pairs: list[Pair]) -> Space:
