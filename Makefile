@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-fast lint format bench clean
@@ -16,17 +17,17 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing bindspace and its dependencies into .venv (a few GB, once)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@UV_COMPILE_BYTECODE=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
 quickstart: $(READY)  ## writes the simulated world, trains on image pairs only, measures what emerged
 	@$(BIN)/bindspace train experiment=quickstart
 
 test: $(READY)   ## all tests
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-fast: $(READY)   ## without those that build wheels, kill runs or start several ranks
-	@$(BIN)/python -m pytest -m 'not process'
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not process'
 
 lint: $(READY)   ## ruff and mypy
 	@$(BIN)/ruff check .

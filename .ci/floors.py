@@ -33,7 +33,9 @@ def main(path: str, share: float) -> list[str]:
             check(value >= least, f"{pool}: {query} -> {gallery} R@{k} {value:.3f}, at least {least:.3f}")
         low, high = cell["shuffled95"]["10"]
         chance = cell["chance"]["10"]
-        check(low <= chance <= high, f"{pool}: {query} -> {gallery} chance {chance:.3f} in shuffled {low:.3f}..{high:.3f}")
+        check(
+            low <= chance <= high, f"{pool}: {query} -> {gallery} chance {chance:.3f} in shuffled {low:.3f}..{high:.3f}"
+        )
     for attribute, floor in ZERO_SHOT.items():
         value = find(report["zero_shot"], modality="audio", attribute=attribute)["accuracy"]
         check(value >= share * floor, f"zero-shot of audio on {attribute} {value:.3f}, at least {share * floor:.3f}")

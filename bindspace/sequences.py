@@ -123,7 +123,7 @@ class Transformer(nn.Module):
         super().__init__()
         if heads < 1 or width % heads:
             raise UserError(f"a transformer splits its width among its heads, got width {width} for {heads} heads")
-        self.positions = nn.Parameter(0.02 * torch.randn(length, width))
+        self.positions = nn.Parameter(0.3 * torch.randn(length, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
 
     def forward(self, x_BND: Tensor, mask_BN: Tensor) -> Tensor:
@@ -154,8 +154,8 @@ class ConvOverTime(nn.Module):
     """A small CNN over (B, channels_in, H, N) whose rows may have any length: the same vector whatever the padding.
 
     A patch stem, then per further stage a stride of 2 and `depth` residual blocks. The last map is pooled to `cells`:
-    bands of height by segments of the row's own time, so where and when things are stays in the features; then one layer.
-    A `kernel` of height 1 makes it a 1-D CNN.
+    bands of height by segments of the row's own time, so where and when things are stays in the features; then one
+    layer. A `kernel` of height 1 makes it a 1-D CNN.
     """
 
     def __init__(

@@ -177,6 +177,7 @@ def read_item(config: ModalityConfig, item: Any, index: int) -> Any:
         source = Path(source)
     try:
         return config.read(source, info)
-    except (BadSample, OSError) as error:
+    except Exception as error:  # decoders raise anything at all
         shown = f" ({source})" if isinstance(source, (str, Path)) else ""
-        raise UserError(f"{config.modality}[{index}]{shown}: {error}") from error
+        reason = str(error) if isinstance(error, BadSample) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{config.modality}[{index}]{shown}: {reason}: expected {config.expects}") from error

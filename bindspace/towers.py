@@ -121,8 +121,8 @@ def conv_trunk(
     """A small CNN (B, channels_in, H, W) -> (B, width) for any H and W; right for few data and few steps.
 
     `stem`: patch size of the first convolution. `widths`: channels by stage; each further stage halves the map and has
-    `depth` residual blocks. The last map is pooled to `pool` cells and projected to `width`. Widths that are multiples of
-    32 suit matrix units.
+    `depth` residual blocks. The last map is pooled to `pool` cells and projected to `width`. Widths that are
+    multiples of 32 suit matrix units.
     """
     return ConvTrunk(channels_in, widths, stem, width, pool, depth)
 

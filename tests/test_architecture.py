@@ -1,4 +1,4 @@
-"""The direction of imports and the namelessness of modalities, as DESIGN.md lays them down, read from the source."""
+"""The direction of imports and the namelessness of modalities, as the design lays them down, read from the source."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import warnings
 ADVICE = (
     r".*does not have many workers.*",  # data.workers is a setting, and vectors of frozen towers need none
     r".*module\(s\) in eval mode at the start of training.*",  # frozen towers are
+    r".*You passed in a `val_dataloader` but have no `validation_step`.*",  # a callback validates
     r".*`training_step` returned `None`.*",
     r".*Consider setting `persistent_workers=True`.*",
     r".*`LightningDataModule`.*does not.*",

@@ -18,7 +18,7 @@ from bindspace.bundle import save
 from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load_pool, split_validation
 from bindspace.data.bad_rows import LISTING
 from bindspace.errors import UserError
-from bindspace.files import write_json
+from bindspace.files import write_json, write_text
 from bindspace.ledger import Ledger
 from bindspace.pairs import resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
@@ -83,6 +83,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     if is_first_rank():
         space = session.space.cpu()
         save(space, folder / "space")
+        write_text(folder / "ledger.json", (folder / "space" / "ledger.json").read_text(encoding="utf-8"))
         try:
             measure(run, space, folder)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""The grammar that DESIGN.md promises, as composed by the code that every run goes through."""
+"""The grammar that the design promises, as composed by the code that every run goes through."""
 
 from __future__ import annotations
 

@@ -233,12 +233,12 @@ def test_weak_jitter_keeps_the_colours_apart() -> None:
 
 def test_the_tiny_encoder_is_small_and_every_parameter_learns() -> None:
     encoder = CONFIG.encoder(pretrained=False)
-    assert 1.0e6 < sum(parameter.numel() for parameter in encoder.parameters()) < 1.2e6
+    assert 0.8e6 < sum(parameter.numel() for parameter in encoder.parameters()) < 1.0e6
     features = encoder(**CONFIG.prepare(examples(4), seeds=[1, 2, 3, 4]))
     assert features.shape == (4, CONFIG.width)
     features.square().sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters())
-    assert len(encoder.blocks) == 2
+    assert len(encoder.blocks) == 1
 
 
 def test_size_small_is_a_vit_whose_every_parameter_learns() -> None:

@@ -66,7 +66,7 @@ def test_a_frozen_tensor_that_moved_stops_the_run(tmp_path):
             module.space.towers["middle"].encoder.blocks[0].weight[0, 0] += 1e-6
 
     module.on_after_backward = nudge
-    with pytest.raises(RuntimeError, match=r"frozen tensors moved during training: middle.encoder.blocks.0.weight \(1 in"):
+    with pytest.raises(RuntimeError, match=r"frozen tensors moved .*: middle.encoder.blocks.0.weight \(1 in"):
         fit(module, [plain_batch(ALL, 6)], tmp_path)
 
 
@@ -108,7 +108,8 @@ def test_a_modality_has_its_own_learning_rate():
 
 def test_a_fixed_temperature_stays_and_a_learned_one_keeps_its_minimum(tmp_path):
     pairs = [Pair(["middle", "left"], temperature=0.3, learned=False), Pair(["middle", "right"], temperature=0.101)]
-    module = BindModule(plain_space(), pairs, steps=8, loss=LossSettings(min_temperature=0.1), optim=OptimSettings(lr=0.5))
+    loss, optim = LossSettings(min_temperature=0.1), OptimSettings(lr=0.5)
+    module = BindModule(plain_space(), pairs, steps=8, loss=loss, optim=optim)
     batches = [plain_batch(ALL, 6)] * 8
     fit(module, batches, tmp_path)
     assert float(1 / module.space.logit_scale("middle", "left").detach()) == pytest.approx(0.3)
@@ -129,7 +130,8 @@ def test_the_ledger_hears_of_gradient_and_of_nothing_else(tmp_path):
 
 def test_a_star_of_disjoint_events_is_emergent_and_one_of_whole_events_is_bridged(tmp_path):
     left_only, right_only = {"middle": [0, 1, 2], "left": [0, 1, 2]}, {"middle": [3, 4, 5], "right": [3, 4, 5]}
-    star = fit(BindModule(plain_space(), STAR, steps=2), [plain_batch(left_only, 6), plain_batch(right_only, 6)], tmp_path)
+    batches = [plain_batch(left_only, 6), plain_batch(right_only, 6)]
+    star = fit(BindModule(plain_space(), STAR, steps=2), batches, tmp_path)
     assert star.space.ledger.status("left", "right") == "emergent"
     full = fit(BindModule(plain_space(), STAR, steps=1), [plain_batch(ALL, 6)], tmp_path)
     assert full.space.ledger.status("left", "right") == "bridged"

