@@ -62,7 +62,7 @@ class WorldConfig(DatasetConfig):
     workers: int | None = None  # processes that write; None: as many as there are cores
     # What `sources` draws. A pair counts as `pair_events` says of it (`image-depth`) or of one of its modalities.
     train_events: int = 4000
-    pair_events: dict[str, int] = field(default_factory=lambda: {"depth": 3000, "thermal": 3000, "imu": 3000})
+    pair_events: dict[str, int] = field(default_factory=lambda: {"depth": 2400, "thermal": 2400, "imu": 2400})
     train_captions: int = 6
     val_events: int = 500
     test_events: int = 500  # of seen combinations, and as many of held-out ones

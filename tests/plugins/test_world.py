@@ -269,7 +269,7 @@ def test_it_can_be_built_from_a_command_lines_values():
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(WorldConfig), values))
     assert isinstance(config, WorldConfig)
     assert config.combinations is Combinations.held_out
-    assert config.pair_events == {"depth": 3000, "thermal": 3000, "imu": 3000, "image-text": 9}
+    assert config.pair_events == {"depth": 2400, "thermal": 2400, "imu": 2400, "image-text": 9}
 
 
 def test_what_it_says_of_itself_fits_its_columns():
