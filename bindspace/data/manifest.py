@@ -149,7 +149,8 @@ def _no_column(manifest: Manifest, names: Iterable[str], needed: str) -> str:
     left_out = manifest.source.modalities
     limits = f" (of which its `modalities` admit {', '.join(left_out)})" if left_out is not None else ""
     columns = [name for name in manifest.columns if name not in RESERVED and "." not in name]
-    return f"{manifest.path}{limits} needs columns {needed}; {unknown('column', lacking, columns)}"
+    hint = "name a column like the modality that it holds"
+    return f"{manifest.path}{limits} needs columns {needed}; {unknown('column', lacking, columns, hint)}"
 
 
 def require_pairs(manifest: Manifest, pairs: Sequence[Pair]) -> None:

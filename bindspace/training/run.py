@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             fit(session, phase, index, first_step, here)
         first_step += phase.steps
     if is_first_rank():
+        if len(bad):
+            warnings.warn(f"{len(bad)} cells could not be read and were skipped: see {bad.listing}", stacklevel=2)
         space = session.space.cpu()
         save(space, folder / "space")
         write_text(folder / "ledger.json", (folder / "space" / "ledger.json").read_text(encoding="utf-8"))
