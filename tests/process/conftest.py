@@ -1,13 +1,11 @@
-"""What the tests that start processes share: a small world as files, and the command line."""
+"""What the tests that start processes share: a small world as files, and the settings of a short run."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from running import bindspace
 
 QUICK = [
     "data=manifest",
@@ -20,20 +18,6 @@ QUICK = [
     "trainer.precision=float32",
     "logger=csv",
 ]
-
-
-def bindspace(*arguments: str, cwd: Path, python: str = sys.executable, **options) -> subprocess.CompletedProcess[str]:
-    """Runs `bindspace ARGUMENTS` as a person would, and fails the test with its output where it fails."""
-    command = [python, "-m", "bindspace", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=quiet_environment(), capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def quiet_environment() -> dict[str, str]:
-    """One thread, and no path into this checkout."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LOCAL_RANK")}
-    return kept | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import bindspace, quiet_environment
+from running import bindspace, quiet_environment
 
 pytestmark = pytest.mark.process
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import bindspace
+from running import bindspace
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.process
