@@ -47,6 +47,8 @@ def save(space: Space, folder: str | Path, card: str | None = None) -> Path:
     folder holds anything else than a space, or cannot be written.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, in the place of a space: move it, or choose another folder")
     others = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.is_dir() else []
     if others:
         raise UserError(f"{folder} holds {others[0]!r}, which is no part of a space: choose another folder")

@@ -34,12 +34,12 @@ class Saved:
         own = module.state_dict()
         for name in sorted(own.keys() ^ self.weights.keys()):
             has = "has no" if name in own else "has a"
-            raise UserError(f"{self.path} does not belong to this run: it {has} tensor {name!r}: {NEXT}")
+            raise UserError(f"{self.path} does not belong to this run: it {has} tensor {_short(name)}: {NEXT}")
         for name, tensor in own.items():
             if (shape := tuple(getattr(self.weights[name], "shape", ()))) != tuple(tensor.shape):
                 raise UserError(
-                    f"{self.path} does not belong to this run: expected {name} of shape {tuple(tensor.shape)} as its "
-                    f"config.yaml says, got {shape}: {NEXT}"
+                    f"{self.path} does not belong to this run: expected {_short(name)} of shape {tuple(tensor.shape)} "
+                    f"as config.yaml says, got {shape}: {NEXT}"
                 )
         try:
             module.load_state_dict(self.weights)
@@ -60,6 +60,10 @@ def read_checkpoint(path: Path) -> Saved | None:
     except Exception as error:  # torch.load raises all kinds of errors for damaged files
         raise _damaged(path, error) from error
     return saved
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("space.")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

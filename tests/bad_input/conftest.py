@@ -6,13 +6,9 @@ All goes through the verbs, with the plugins and the training that people use, w
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from bad_files import MODALITIES, good_events, write_files
 
 from bindspace.cli import main
