@@ -22,7 +22,10 @@ VERBS = {
     "plugins": ("plugins", "list what is installed, and what failed to load and why"),
 }
 HELP = ("-h", "--help", "help")
-DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
+DISK = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
 OURS, USERS, INTERRUPTED = 1, 2, 130
 
 

@@ -38,13 +38,14 @@ def test_a_read_only_folder_is_refused_before_anything_is_done(refused, fine, tr
     assert list((place / "mine").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "space", "environment.json/", "metrics.csv/"])
+@pytest.mark.parametrize("name", ["checkpoints", "space", "tensorboard", "environment.json/", "metrics.csv/"])
 def test_something_in_the_place_of_a_file_or_folder_is_named(refused, train, place, name):
     path = place / "mine" / name
     path.parent.mkdir()
     path.mkdir() if name.endswith("/") else path.write_text("mine")
-    said = refused(*train, "out=mine")
+    said = refused(*train, "logger=tensorboard", "out=mine")
     assert f"{place}/mine/{name.rstrip('/')}" in said
+    assert "choose another folder" in said
     assert not (place / "mine" / "space" / "space.json").exists()
     assert not list(place.rglob(".*"))
 
