@@ -69,6 +69,12 @@ def resume(run: TrainRun, folder: Path) -> None:
 def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     quiet()
     threads(run)
+    if run.trainer.accumulate > 1 and is_first_rank():
+        warnings.warn(
+            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
+            f"meets the {run.data.batch} of its own batch; raise data.batch where memory allows",
+            stacklevel=2,
+        )
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
