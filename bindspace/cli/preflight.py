@@ -1,4 +1,4 @@
-"""Names that nothing answers to, found before Hydra is imported, so that a typo is answered at once.
+"""Names that nothing answers to and words that are no value, found before Hydra is imported: typos are answered at once.
 
 It reads only plain overrides (`key=word`, `key=[word,word]`); whatever is more than that is judged once it is parsed.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from bindspace import registry
 from bindspace.confdir import GROUPS, SCHEMAS, options
@@ -17,17 +18,21 @@ from bindspace.errors import UserError, unknown
 
 MODALITY = "modality"
 SIMPLE = re.compile(r"\+{0,2}(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)", re.DOTALL)
+SPECIAL = ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "inf", "nan")
+EXPECTED = {int: "a whole number", float: "a number", bool: "true or false"}
 WORDS = re.compile(r"\[\s*([A-Za-z_]\w*(\s*,\s*[A-Za-z_]\w*)*)\s*\]|([A-Za-z_]\w*)")
 
 
 def preflight(command: str, arguments: Sequence[str], folders: Sequence[Path] = ()) -> None:
-    """Raises `UserError` for the first unknown setting, modality, preset or option of a group."""
+    """Raises `UserError` for the first unknown setting, modality, preset, option of a group, or value of a setting."""
     for argument in arguments:
         if (found := SIMPLE.fullmatch(argument)) is None:
             continue
         key, value = found["key"], WORDS.fullmatch(found["value"])
         if key not in GROUPS[command]:
-            known_key(command, key)
+            kinds = known_key(command, key)
+            if value is not None and value[3] is not None:
+                known_value(key, value[3], kinds)
         elif value is not None and key == MODALITY:
             for name in (value[1] or value[3]).split(","):
                 registry.serves(name.strip(), folders)
@@ -55,21 +60,36 @@ def known_option(group: str, name: str, folders: Sequence[Path] = ()) -> None:
         raise UserError(unknown(group, name, offered, hint=hint))
 
 
-def known_key(command: str, key: str) -> None:
-    """Raises `UserError` for a setting that no dataclass has, as far as the key leads through dataclasses."""
+def known_key(command: str, key: str) -> list[Any]:
+    """The types that a setting may have, if the key leads through dataclasses to it.
+
+    Raises `UserError` for a setting that no dataclass has.
+    """
     known_root(command, key)
-    path, kinds = key.split("."), [SCHEMAS[command]]
+    path, kinds, hints = key.split("."), [SCHEMAS[command]], list[Any]()
     for depth, part in enumerate(path):
         if depth == 1 and path[0] == MODALITY:
             kinds = [kind for _, kind in registry.healthy() if kind.modality == part]
             continue
         if not kinds:
-            return
+            return []
         known = {item.name for kind in kinds for item in fields(kind)}
         if part not in known | set(GROUPS[command] if depth == 0 else ()):
             raise UserError(unknown(f"setting of {'.'.join(path[:depth])}", part, known, hint=explained(command)))
         hints = [get_type_hints(kind).get(part) for kind in kinds]
         kinds = [hint for hint in hints if isinstance(hint, type) and is_dataclass(hint)]
+    return hints
+
+
+def known_value(key: str, word: str, kinds: Sequence[Any]) -> None:
+    """Raises `UserError` for a plain word that is no value of the setting, where its type is certain."""
+    if word.lower() in SPECIAL or len(set(kinds)) != 1:
+        return
+    kind = kinds[0]
+    if kind in EXPECTED:
+        raise UserError(f"{key}: expected {EXPECTED[kind]}, got {word!r}")
+    if isinstance(kind, type) and issubclass(kind, Enum) and word not in kind.__members__:
+        raise UserError(unknown(f"value of {key}", word, kind.__members__))
 
 
 def explained(command: str) -> str:
