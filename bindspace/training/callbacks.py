@@ -19,7 +19,10 @@ from bindspace.training.module import BindModule
 
 
 class SaveLast(L.Callback):
-    """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage, whole or not at all."""
+    """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage, whole or not at all.
+
+    What was logged until then is written before, so that a killed run goes on with the figures of its checkpoint.
+    """
 
     def __init__(self, path: Path, every: int, stage: int) -> None:
         self.path, self.every, self.stage = path, every, stage
@@ -34,6 +37,8 @@ class SaveLast(L.Callback):
         self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
         try:
             trainer.save_checkpoint(self.path, weights_only=False)
         except UserError as error:

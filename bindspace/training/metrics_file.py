@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from bindspace.errors import UserError
 from bindspace.files import write_text
 
 
@@ -25,8 +26,11 @@ class MetricsFile(Logger):
         self.path = path
         self.rows: dict[int, dict[str, Any]] = {}
         if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                earlier = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            try:
+                with path.open(newline="", encoding="utf-8") as file:
+                    earlier = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            except (KeyError, TypeError, ValueError, csv.Error) as error:
+                raise UserError(f"{path} is damaged ({error}): move it away to go on without it") from error
             self.rows = {int(row["step"]): {k: v for k, v in row.items() if v} for row in earlier}
 
     @property
