@@ -103,9 +103,7 @@ class Stage:
 
     name: str
     steps: int
-    pairs: list[str] = field(
-        default_factory=lambda: ["all"]
-    )  # like `image-text`; `all`; `rest`: in no earlier stage
+    pairs: list[str] = field(default_factory=lambda: ["all"])  # like `image-text`; `all`; `rest`: in no earlier stage
     freeze: list[str] = field(default_factory=list)  # modalities; `done`: all that an earlier stage trained
     lr: float = 1.0  # factor on optim.lr
 

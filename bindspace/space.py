@@ -179,5 +179,6 @@ def read_item(config: ModalityConfig, item: Any, index: int) -> Any:
         return config.read(source, info)
     except Exception as error:  # decoders raise anything at all
         shown = f" ({source})" if isinstance(source, (str, Path)) else ""
-        reason = str(error) if isinstance(error, BadSample) else f"{type(error).__name__}: {error}"
-        raise UserError(f"{config.modality}[{index}]{shown}: {reason}: expected {config.expects}") from error
+        got = f"expected {config.expects}, got {type(error).__name__}: {error}"
+        reason = error if isinstance(error, BadSample) else got
+        raise UserError(f"{config.modality}[{index}]{shown}: {reason}") from error

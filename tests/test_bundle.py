@@ -596,7 +596,7 @@ def test_a_plugin_that_no_longer_loads_gets_one_sentence(folder, monkeypatch):
 
 
 def test_a_name_that_two_packages_claim_is_refused_with_both(folder, tmp_path, monkeypatch):
-    from conftest import write_distribution
+    from installing import write_distribution
 
     write_distribution(tmp_path / "other", "rival", "3.0", curve="rival:CurveConfig")
     monkeypatch.syspath_prepend(str(tmp_path / "other"))
