@@ -1,4 +1,4 @@
-"""Names that nothing answers to and words that are no value, found before Hydra is imported: typos are answered at once.
+"""Names that nothing answers to and words that are no value, found before Hydra is imported: typos get quick answers.
 
 It reads only plain overrides (`key=word`, `key=[word,word]`); whatever is more than that is judged once it is parsed.
 """

@@ -10,6 +10,7 @@ ADVICE = (
     r".*`training_step` returned `None`.*",
     r".*Consider setting `persistent_workers=True`.*",
     r".*`LightningDataModule`.*does not.*",
+    r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the sampler starts where it stopped
     r".*LeafSpec.*",  # Lightning 2.6 beside torch 2.11
     r".*The number of training batches .* is smaller than the logging interval.*",
 )

@@ -68,7 +68,7 @@ def full(tensors, path) -> None:
     raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "environment.json"])
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json", "metrics.csv"])
 def test_a_disk_that_is_full_at_the_start_leaves_no_run(refused, train, place, monkeypatch, name):
     fill_up(monkeypatch, name)
     for out in (["out=mine"], []):
@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_run(refused, train, place, m
 
 
 @pytest.mark.parametrize(
-    "name", ["metrics.csv", "last.ckpt", "model.safetensors", "space.json", "ledger.media", "ledger.json", "README.md"]
+    "name", ["last.ckpt", "model.safetensors", "space.json", "ledger.media", "ledger.json", "README.md"]
 )
 def test_a_run_on_a_full_disk_has_no_space_and_goes_on_when_there_is_room(
     refused, fine, train, place, monkeypatch, name
@@ -133,6 +133,13 @@ def test_a_checkpoint_of_other_modalities_is_named_with_the_first_tensor(refused
     said = refused("train", "run=mine")
     assert "does not belong to this run: it has a tensor temperatures.image-depth" in said
     assert contents(run) == before
+
+
+def test_what_a_killed_run_left_of_a_checkpoint_is_swept_up(fine, train, run):
+    left = run / "checkpoints" / ".last.ckpt.tmp-4242"
+    left.write_bytes(b"half of a checkpoint")
+    fine("train", "run=mine", "stages.1.steps=2")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
 class Evil:
