@@ -18,6 +18,12 @@ from bindspace.training.distributed import gather_counts, gather_lists
 from bindspace.training.module import BindModule
 
 
+def after_step(trainer: L.Trainer, index: int, every: int) -> bool:
+    """Whether batch `index` has just ended an optimiser step whose number is a multiple of `every` (0: never)."""
+    ended = (index + 1) % trainer.accumulate_grad_batches == 0
+    return ended and every > 0 and trainer.global_step % every == 0
+
+
 class SaveLast(L.Callback):
     """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage, whole or not at all.
 
@@ -27,9 +33,11 @@ class SaveLast(L.Callback):
     def __init__(self, path: Path, every: int, stage: int) -> None:
         self.path, self.every, self.stage = path, every, stage
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, index: int
+    ) -> None:
         """Saves when it is time. The last step of a stage is saved by `on_train_end`."""
-        if self.every and trainer.global_step % self.every == 0 and trainer.global_step < trainer.max_steps:
+        if after_step(trainer, index, self.every) and trainer.global_step < trainer.max_steps:
             self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -81,9 +89,11 @@ class ShowProgress(L.Callback):
         shown = self.shown and trainer.is_global_zero
         self.progress = Progress(f"stage {self.name}", self.steps, start=trainer.global_step, shown=shown).__enter__()
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, index: int
+    ) -> None:
         """One step more."""
-        if self.progress is not None:
+        if self.progress is not None and after_step(trainer, index, every=1):
             self.progress.advance(note=f"loss {float(trainer.callback_metrics['train/loss']):.2f}")
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
@@ -104,9 +114,11 @@ class Validate(L.Callback):
         self.pools, self.every, self.keep_best = pools, every, keep_best
         self.best: tuple[float, dict[str, Tensor]] | None = None
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, index: int
+    ) -> None:
         """Measures when it is time."""
-        if self.every and trainer.global_step % self.every == 0:
+        if after_step(trainer, index, self.every):
             self._measure(module)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

@@ -37,6 +37,12 @@ def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) ->
         space.add_temperature(pair.of[0], pair.of[1], temperature, learned, loss.min_temperature)
 
 
+def new_ledger(space: Space) -> Ledger:
+    """The ledger of a space before its first step: a tower is random, or began from a file that tells no history."""
+    began = {name: "random" if config.weights is None else "weights" for name, config in space.configs.items()}
+    return Ledger.new(began)
+
+
 @dataclass
 class Side:
     """One side of a pair in the global batch: unit vectors (B, D) and content digests (B, 32)."""
@@ -77,7 +83,7 @@ class BindModule(L.LightningModule):
         self.log_every, self.first_step, self.seed = log_every, first_step, seed
         add_temperatures(space, pairs, self.loss)
         if space.ledger is None:
-            space.ledger = Ledger.new(dict.fromkeys(space.modalities, "random"))
+            space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
@@ -197,7 +203,6 @@ class BindModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trainable; no decay on biases, norms and temperatures; warm-up and cosine over `steps`."""
-        set_trainable(self.space, self.still)
         lr, betas = self.optim.lr * self.lr, (self.optim.betas[0], self.optim.betas[1])
         optimizer = torch.optim.AdamW(self._groups(), lr=lr, betas=betas, fused=True)
         schedule = LambdaLR(optimizer, warmup_cosine(self.steps, self.optim.warmup))

@@ -20,7 +20,6 @@ from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load
 from bindspace.data.bad_rows import LISTING
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
-from bindspace.ledger import Ledger
 from bindspace.pairs import resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
@@ -30,7 +29,7 @@ from bindspace.training.distributed import is_first_rank
 from bindspace.training.freezing import wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
-from bindspace.training.module import BindModule, add_temperatures
+from bindspace.training.module import BindModule, add_temperatures, new_ledger
 from bindspace.training.quiet import quiet
 from bindspace.training.schedule import Phase, resolve
 from bindspace.training.vectors import cache_vectors
@@ -104,8 +103,7 @@ def new_space(run: TrainRun, pairs: list[Pair]) -> Space:
     """The space as it stands before the first step: random but for towers that load `weights`, with its ledger."""
     torch.manual_seed(run.seed)
     space = Space(run.modality, run.dim, run.pivot, pretrained=True)
-    began = {name: "random" if config.weights is None else "weights" for name, config in run.modality.items()}
-    space.ledger = Ledger.new(began)
+    space.ledger = new_ledger(space)
     add_temperatures(space, pairs, run.loss)
     return space
 
