@@ -83,6 +83,7 @@ class Pool:
         count = 1 + max(event for each in own.values() for item in each for event in item)
         self.ids = [f"e{i}" for i in range(count)]
         self.groups = groups or [None] * count
+        self.concepts = [None] * count
         self.attributes = attributes or {}
         self.left_out, self.bad = 0, []
 
