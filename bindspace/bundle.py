@@ -91,6 +91,15 @@ def load(folder: str | Path, modalities: Sequence[str] | None = None, device: st
     return _moved(space.eval(), device)
 
 
+def read_settings(folder: str | Path) -> tuple[dict[str, ModalityConfig], int, str]:
+    """The configs, dim and pivot of the space that a folder holds, checked as in `load`; no weights are read."""
+    folder = Path(folder)
+    description = _read(folder)
+    entries = description["modalities"]
+    configs = {name: _config(name, entries[name], folder / SPACE) for name in _chosen(None, list(entries))}
+    return configs, description["dim"], description["pivot"]
+
+
 def describe(space: Space) -> dict[str, Any]:
     """What `space.json` says of a space. Raises `UserError` for a setting that could not be loaded again."""
     modalities = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from bindspace.errors import UserError, unknown
 from bindspace.settings import Pair, TrainRun
@@ -23,10 +23,7 @@ def resolve_pairs(run: TrainRun) -> list[Pair]:
         hint = "choose one of them with pivot=NAME, or select it in 'modality=[...]'"
         raise UserError(unknown("pivot", run.pivot, names, hint=hint))
     if run.pairs is None:
-        star = [_bound(run, name) for name in names if name != run.pivot]
-        for pair in star:
-            _check(pair, names)
-        return star
+        return star(run, [name for name in names if name != run.pivot])
     if not run.pairs:
         raise UserError(
             "pairs is empty, so there is nothing to train: list some, or pairs=null for the star round the pivot"
@@ -35,6 +32,14 @@ def resolve_pairs(run: TrainRun) -> list[Pair]:
         _check(pair, names)
     _check_distinct(run.pairs)
     return list(run.pairs)
+
+
+def star(run: TrainRun, names: Iterable[str]) -> list[Pair]:
+    """The pairs of these modalities with the pivot, with their `bind` settings."""
+    pairs = [_bound(run, name) for name in names]
+    for pair in pairs:
+        _check(pair, list(run.modality))
+    return pairs
 
 
 def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:

@@ -29,6 +29,7 @@ CHANGEABLE = [
     "data.memory_gb",
     "data.max_bad_fraction",
     "logger.tensorboard",
+    "extend",  # where the space that is extended has moved to; its weights have to be the same
 ]
 
 

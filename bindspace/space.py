@@ -85,6 +85,13 @@ class Space(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def add_towers(self, other: Space) -> None:
+        """Takes the towers of another space of the same dim and pivot, whose modalities this one does not have."""
+        assert (self.dim, self.pivot) == (other.dim, other.pivot)
+        assert not set(self.configs) & set(other.configs)
+        self.configs.update(other.configs)
+        self.towers.update(dict(other.towers.items()))
+
     def add_temperature(self, a: str, b: str, temperature: float, learned: bool, minimum: float = 0.01) -> None:
         """Gives the pair a temperature, unless it has one."""
         name = pair_name(a, b, self.pivot)

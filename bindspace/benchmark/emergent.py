@@ -71,7 +71,7 @@ def run_benchmark(
             cell = measure_cell(sides[a], sides[b], settings, permutations)
             cell |= provenance(space, overlap, a, b) | _clean(sides[a], sides[b], overlap, cell)
             if fresh is not None:
-                cell["untrained"] = _recalls(fresh[a], fresh[b], sorted(set(settings.k)))
+                cell["untrained"] = recalls(fresh[a], fresh[b], sorted(set(settings.k)))
             if known is not None:
                 cell["ceiling"] = _ceiling(sides[a], sides[b], pool, known, sorted(set(settings.k)))
             cells.append(cell)
@@ -193,7 +193,8 @@ def provenance(space: Space, overlap: Overlap, a: str, b: str) -> dict[str, Any]
     }
 
 
-def _recalls(query: Side, gallery: Side, k: Sequence[int]) -> dict[str, float]:
+def recalls(query: Side, gallery: Side, k: Sequence[int]) -> dict[str, float]:
+    """Recall by k of one ordered pair."""
     rank = retrieval.ranks(query.vectors, gallery.vectors, retrieval.match(query.events, gallery.events))
     return {str(each): retrieval.recall(rank, each) for each in k}
 
@@ -207,7 +208,7 @@ def _clean(query: Side, gallery: Side, overlap: Overlap, cell: Mapping[str, Any]
         return {"recall_clean": dict(cell["recall"]), "clean": {"n": cell["n"], "gallery_size": cell["gallery_size"]}}
     left = [_restricted(side, keep) for side in (query, gallery)]
     sizes = {"n": len(left[0].events), "gallery_size": len(left[1].events)}
-    return {"recall_clean": _recalls(left[0], left[1], [int(k) for k in cell["recall"]]), "clean": sizes}
+    return {"recall_clean": recalls(left[0], left[1], [int(k) for k in cell["recall"]]), "clean": sizes}
 
 
 def _restricted(side: Side, keep: Sequence[bool]) -> Side:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.emergent import run_benchmark
 from bindspace.benchmark.report import join_pools, print_table, write_report
+from bindspace.benchmark.retention import retention
 from bindspace.data import BadRows, Manifest, Reader, load_pool
 from bindspace.data.bad_rows import LISTING
 from bindspace.settings import BenchmarkSettings, DataSettings, Source
@@ -25,13 +26,14 @@ def measure_pools(
     *,
     name: str,
     untrained: Space | None = None,
+    ancestor: Space | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
 
-    `name`: what the space is called in the report. `untrained`: a space to stand beside it. A data set plugin
-    (`data.dataset`) says how its attributes are put into words, and what each modality can know. Cells that cannot be
-    read are listed in `out/bad_rows.jsonl`.
+    `name`: what the space is called in the report. `untrained`: a space to stand beside it. `ancestor`: the space that
+    it extends, for the report's `retention`. A data set plugin (`data.dataset`) says how its attributes are put into
+    words, and what each modality can know. Cells that cannot be read are listed in `out/bad_rows.jsonl`.
     """
     from rich.console import Console
 
@@ -50,6 +52,8 @@ def measure_pools(
         reports[pool_name] = run_benchmark(
             space, pool, settings, name=name, untrained=untrained, known=known, progress=progress
         )
+        if ancestor is not None:
+            reports[pool_name]["retention"] = retention(space, ancestor, pool, settings, progress=progress)
     path = write_report(reports, out)
     report = join_pools(reports)
     print_table(report, Console())

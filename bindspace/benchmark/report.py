@@ -76,6 +76,10 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             *_table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
+    if report.get("retention"):
+        header = ["query → gallery", *(f"R@{k}, before → after" for k in protocol["k"]), "vectors"]
+        kept = (_retention_row(row) for row in report["retention"])
+        lines += ["", "### Kept from the space that was extended", "", *_table(header, kept)]
     if report["zero_shot"]:
         lines += ["", "### Zero-shot classification", "", *_table(ZERO_SHOT, map(_zero_shot_row, report["zero_shot"]))]
     lines += ["", "### Gap between modalities", "", *_table(GAP, map(_gap_row, report["gap"]))]
@@ -142,6 +146,11 @@ def _zero_shot_row(cell: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _retention_row(row: Mapping[str, Any]) -> list[str]:
+    recalls = [f"{_percent(row['before'][k])} → {_percent(row['after'][k])}" for k in row["before"]]
+    return [f"{row['query']} → {row['gallery']}", *recalls, "equal to the bit" if row["equal"] else "changed"]
+
+
 def _gap_row(cell: Mapping[str, Any]) -> list[str]:
     values = [cell["centroid_distance"], cell["alignment"], cell["uniformity"]]
     return ["–".join(cell["pair"]), *("" if value is None else f"{value:.2f}" for value in values)]
@@ -194,8 +203,18 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
                 style = "" if cell["status"] in EMERGENT else "dim"
                 table.add_row(*(row[heading] for heading in columns), style=style)
         console.print(table)
+        _print_retention(pool, console)
         if protocol["left_out"] or protocol["bad"]:
             console.print(_left_out(protocol), highlight=False)
+
+
+def _print_retention(report: Mapping[str, Any], console: Console) -> None:
+    """A line for each leg of the space that was extended."""
+    k = str(report["protocol"]["primary_k"])
+    for row in report.get("retention", []):
+        leg, vectors = f"{row['query']} → {row['gallery']}", "equal to the bit" if row["equal"] else "CHANGED"
+        recalls = f"R@{k} {_percent(row['before'][k])} before, {_percent(row['after'][k])} after"
+        console.print(f"kept: {leg}: {recalls}; vectors {vectors}", highlight=False)
 
 
 def _console_columns(report: Mapping[str, Any], width: int) -> list[str]:

@@ -46,11 +46,9 @@ def check_run(run: TrainRun) -> list[Pair]:
     for index, stage in enumerate(run.stages):
         if stage.steps < 1:
             raise UserError(f"stages.{index}.steps: expected 1 or more, got {stage.steps}")
-    if run.extend is not None:
-        raise UserError("extend=SPACE is not in this version of bindspace yet: train all modalities together")
     pairs = resolve_pairs(run)
     _check_sources(run)
-    if untrained := unpaired(run, pairs):
+    if run.extend is None and (untrained := unpaired(run, pairs)):
         from bindspace.cli.train import warn_of_unpaired
 
         warn_of_unpaired(untrained)

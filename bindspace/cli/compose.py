@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bindspace import config, registry
 from bindspace.cli.apply import apply, explain
+from bindspace.cli.extend import check_overrides, extended, join, read_base
 from bindspace.cli.overrides import Overrides, parse, sort
 from bindspace.cli.preflight import MODALITY
 from bindspace.confdir import GROUPS, SCHEMAS, options
@@ -40,6 +41,10 @@ class Composed:
 def compose_train(arguments: Sequence[str], folders: Sequence[Path] = ()) -> tuple[TrainRun, Composed]:
     """The run that `bindspace train ARGUMENTS` asks for. Raises `UserError` in one sentence."""
     composed = compose("train", arguments, folders)
+    if composed.run.extend is not None:
+        base = read_base(composed.run.extend)
+        join(composed.run, base)
+        composed.config.dim, composed.config.pivot = base.dim, base.pivot
     return composed.run, composed
 
 
@@ -52,6 +57,8 @@ def compose_benchmark(arguments: Sequence[str], folders: Sequence[Path] = ()) ->
 def compose(command: str, arguments: Sequence[str], folders: Sequence[Path] = ()) -> Composed:
     """Composes and checks. `folders`: the user's own config folders."""
     asked = sort(command, parse(arguments), folders)
+    if (extend := extended(asked)) is not None:
+        check_overrides(read_base(extend), asked, folders)
     with config.session(folders):
         try:
             found = _compose(command, asked, folders)
@@ -73,12 +80,14 @@ def _compose(command: str, asked: Overrides, folders: Sequence[Path]) -> DictCon
     groups = [*asked.groups, *asked.hydra]
     if MODALITY not in GROUPS[command]:
         return config.composed(command, groups)
+    newcomers = extended(asked) is not None  # then the list is empty by default, and names only them
     if (names := asked.listed) is None:
-        names = config.selected(command, groups)
+        names = [] if newcomers else config.selected(command, groups)
     names = [*names, *asked.added]
     _one_each(names, folders)
     # `+modality=x` would come after the experiment and reset what it sets for x: the whole list stands before it.
-    found = config.composed(command, [*groups, f"{MODALITY}=[{','.join(names)}]"] if asked.added else groups)
+    whole = [*groups, f"{MODALITY}=[{','.join(names)}]"]
+    found = config.composed(command, whole if asked.added or newcomers else groups)
     _all_typed(found)
     return found
 

@@ -7,14 +7,18 @@ from pathlib import Path
 import torch
 
 from bindspace.benchmark.measure import measure_pools
+from bindspace.bundle import load
 from bindspace.settings import TrainRun
 from bindspace.space import Space
 
 
 def measure(run: TrainRun, space: Space, folder: Path) -> None:
-    """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained."""
+    """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained, and the space
+    that the run extends.
+    """
     if not run.data.test:
         return
+    ancestor = None if run.extend is None else load(run.extend)
     torch.manual_seed(run.seed + 1)
     untrained = Space(run.modality, run.dim, run.pivot)
     measure_pools(
@@ -24,5 +28,6 @@ def measure(run: TrainRun, space: Space, folder: Path) -> None:
         folder / "benchmark",
         name=str(folder / "space"),
         untrained=untrained,
+        ancestor=ancestor,
         progress=run.trainer.progress,
     )

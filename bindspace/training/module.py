@@ -197,7 +197,8 @@ class BindModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
         """Keeps learned temperatures above their minimum."""
-        for temperature in self.space.temperatures.values():
+        for pair in self.pairs:  # others may be those of a space that is extended: they stay as they are
+            temperature = self.space.temperatures[pair_name(pair.of[0], pair.of[1], self.space.pivot)]
             assert isinstance(temperature, Temperature)
             temperature.clamp_()
 

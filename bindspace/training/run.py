@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
+from bindspace.training.extending import check_ancestor, describe_ancestor, extended_space
 from bindspace.training.freezing import wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
@@ -52,6 +53,7 @@ class Session:
     space: Space
     events: Events
     bad: BadRows
+    still: set[str] = field(default_factory=set)  # what comes from the space that the run extends
 
 
 def train(run: TrainRun, folder: Path) -> None:
@@ -74,11 +76,14 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             f"meets the {run.data.batch} of its own batch; raise data.batch where memory allows",
             stacklevel=2,
         )
+    if run.extend is not None:
+        check_ancestor(run, folder)
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
-    session = Session(run, folder, new_space(run, pairs), events, bad)
-    phases, first_step = phases_of(run, pairs, events), 0
+    space, still = new_space(run, pairs)
+    session = Session(run, folder, space, events, bad, still)
+    phases, first_step = phases_of(run, pairs, events, still), 0
     if saved is not None and not 0 <= saved.phase < len(phases):
         raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
     for index, phase in enumerate(phases):
@@ -99,13 +104,19 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
 
 
-def new_space(run: TrainRun, pairs: list[Pair]) -> Space:
-    """The space as it stands before the first step: random but for towers that load `weights`, with its ledger."""
-    torch.manual_seed(run.seed)
-    space = Space(run.modality, run.dim, run.pivot, pretrained=True)
-    space.ledger = new_ledger(space)
+def new_space(run: TrainRun, pairs: list[Pair]) -> tuple[Space, set[str]]:
+    """The space as it stands before the first step, with its ledger, and what of it stands still in every stage.
+
+    Random but for towers that load `weights`, and for those of a space that the run extends.
+    """
+    if run.extend is not None:
+        space, still = extended_space(run)
+    else:
+        torch.manual_seed(run.seed)
+        space, still = Space(run.modality, run.dim, run.pivot, pretrained=True), set()
+        space.ledger = new_ledger(space)
     add_temperatures(space, pairs, run.loss)
-    return space
+    return space, still
 
 
 def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
@@ -127,10 +138,10 @@ def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
     return Events(train, val)
 
 
-def phases_of(run: TrainRun, pairs: list[Pair], events: Events) -> list[Phase]:
+def phases_of(run: TrainRun, pairs: list[Pair], events: Events, still: set[str]) -> list[Phase]:
     """The stages resolved against pairs and sources."""
     holds = [{name for name in run.modality if manifest.uses(name)} for manifest in events.train]
-    return resolve(run.stages, pairs, run.pivot, holds, [manifest.source.weight for manifest in events.train])
+    return resolve(run.stages, pairs, run.pivot, holds, [manifest.source.weight for manifest in events.train], still)
 
 
 def val_pools(session: Session, phase: Phase) -> dict[str, Pool]:
@@ -256,4 +267,5 @@ def environment(run: TrainRun) -> dict[str, Any]:
         "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "precision": precision(run.trainer.precision, run.trainer.accelerator),
+        "extend": describe_ancestor(run),
     }

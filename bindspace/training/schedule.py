@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from bindspace.errors import UserError, unknown
@@ -36,9 +36,15 @@ def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def resolve(
-    stages: Sequence[Stage], pairs: Sequence[Pair], pivot: str, holds: Sequence[set[str]], weights: Sequence[float]
+    stages: Sequence[Stage],
+    pairs: Sequence[Pair],
+    pivot: str,
+    holds: Sequence[set[str]],
+    weights: Sequence[float],
+    still: Collection[str] = (),
 ) -> list[Phase]:
-    """The phases of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight.
+    """The phases of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight; `still`:
+    modalities that no stage trains.
 
     A stage's `steps` count for a source of weight 1: the phase has steps x the sum of its sources' weights, so that a
     pair gets its steps however many others are trained beside it. A stage of which no pair is listed is left out.
@@ -59,7 +65,7 @@ def resolve(
         if not chosen:
             continue
         members = {member for name in chosen for member in by_name[name].of}
-        freeze = _frozen(stage, members, trained)
+        freeze = sorted({*_frozen(stage, members, trained), *(members & set(still))})
         if members <= set(freeze):
             raise UserError(f"stage {stage.name!r} freezes every modality of its pairs: nothing is left to train")
         read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
