@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from bindspace.errors import UserError, unknown
 from bindspace.settings import Pair, TrainRun
+
+METRIC = re.compile(r"val/(?P<a>\w+)-(?P<b>\w+)/(?P<k>r(1|5|10))")
 
 
 def resolve_pairs(run: TrainRun) -> list[Pair]:
@@ -46,6 +49,37 @@ def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:
     """Selected modalities that stand in no pair: they are built, but stay as they are initialised."""
     paired = {name for pair in pairs for name in pair.of}
     return [name for name in run.modality if name not in paired]
+
+
+def check_validation(run: TrainRun, pairs: Collection[Pair]) -> None:
+    """Raises `UserError` for a pair that cannot be measured, and a metric that should not choose the weights."""
+    for name in run.trainer.val_pairs:
+        sides = str(name).split("-")
+        for side in sides:
+            if side not in run.modality:
+                raise UserError(unknown(f"modality in trainer.val_pairs {name!r}", side, run.modality))
+        if len(sides) != 2 or sides[0] == sides[1]:
+            raise UserError(f"trainer.val_pairs: expected two modalities joined by -, like A-B, got {name!r}")
+    if run.trainer.keep_best is None:
+        return
+    trained = ["-".join(pair.of) for pair in pairs]
+    if (found := METRIC.fullmatch(run.trainer.keep_best)) is None:
+        raise UserError(
+            f"trainer.keep_best: expected val/PAIR/r1, r5 or r10, got {run.trainer.keep_best!r}: "
+            f"write e.g. val/{trained[0]}/r10"
+        )
+    sides = [found["a"], found["b"]]
+    if any(set(pair.of) == set(sides) for pair in pairs):
+        return
+    name = "-".join(sides)
+    if not run.trainer.keep_best_untrained:
+        raise UserError(
+            f"trainer.keep_best={run.trainer.keep_best}: this run does not train {name}, and weights that a figure "
+            f"chose are no evidence for it: choose a pair that is trained ({', '.join(trained)}), or say "
+            "trainer.keep_best_untrained=true and have it on record"
+        )
+    if set(sides) not in [set(str(other).split("-")) for other in run.trainer.val_pairs]:
+        raise UserError(f"trainer.keep_best={run.trainer.keep_best} is not measured: add trainer.val_pairs=[{name}]")
 
 
 def _bound(run: TrainRun, name: str) -> Pair:

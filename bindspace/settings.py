@@ -121,7 +121,9 @@ class TrainerSettings:
     val_every: int = 0  # steps; 0: at the end of each stage
     log_every: int = 10
     progress: bool = True
+    val_pairs: list[str] = field(default_factory=list)  # like `audio-text`: measured beside those of the stage
     keep_best: str | None = None  # a validation metric, e.g. `val/image-text/r10`; recorded as `selected_on`
+    keep_best_untrained: bool = False  # let keep_best be of a pair that the run does not train
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bindspace.errors import UserError
-from bindspace.pairs import resolve_pairs, unpaired
+from bindspace.pairs import check_validation, resolve_pairs, unpaired
 from bindspace.settings import Pair, TrainRun
 
 Check = tuple[str, Callable[[Any], bool], str]
@@ -47,6 +47,7 @@ def check_run(run: TrainRun) -> list[Pair]:
         if stage.steps < 1:
             raise UserError(f"stages.{index}.steps: expected 1 or more, got {stage.steps}")
     pairs = resolve_pairs(run)
+    check_validation(run, pairs)
     _check_sources(run)
     if run.extend is None and (untrained := unpaired(run, pairs)):
         from bindspace.cli.train import warn_of_unpaired

@@ -18,6 +18,7 @@ TRAIN = """\
 usage: bindspace train [key=value ...]     train a space, save it, and measure it where there is data.test
        bindspace train run=FOLDER          go on with a run that was stopped (stages.N.steps, trainer.devices,
                                            trainer.threads, data.workers and logger.* may change)
+       bindspace train extend=SPACE +modality=NAME   bind newcomers to a saved space, whose towers stand still
        bindspace train -m key=a,b ...      one run for each value
 
   --cfg job [--resolve]   print the config that would be run, and do nothing
@@ -31,6 +32,7 @@ examples (quote what holds brackets, commas or blanks):
   bindspace train +modality=depth '~modality.text' modality.audio.width=512 modality.audio.bind.temperature=0.1
   bindspace train '+modality=[depth,thermal]' schedule=joint optim.lr=1e-3
   bindspace train 'pairs=[{of: [audio,text], weight: 1.0, temperature: 0.07}]'
+  bindspace train extend=outputs/quickstart/latest/space +modality=tactile
   bindspace train -m 'modality=[image,text],[image,text,audio]' seed=0,1,2"""
 BENCHMARK = """\
 usage: bindspace benchmark space=DIR 'data.test=[{path: C}]' out=DIR [key=value ...]

@@ -20,7 +20,7 @@ from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load
 from bindspace.data.bad_rows import LISTING
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
-from bindspace.pairs import resolve_pairs
+from bindspace.pairs import METRIC, resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
@@ -54,6 +54,7 @@ class Session:
     events: Events
     bad: BadRows
     still: set[str] = field(default_factory=set)  # what comes from the space that the run extends
+    phases: list[Phase] = field(default_factory=list)
 
 
 def train(run: TrainRun, folder: Path) -> None:
@@ -84,6 +85,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     space, still = new_space(run, pairs)
     session = Session(run, folder, space, events, bad, still)
     phases, first_step = phases_of(run, pairs, events, still), 0
+    session.phases = phases
     if saved is not None and not 0 <= saved.phase < len(phases):
         raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
     for index, phase in enumerate(phases):
@@ -145,14 +147,36 @@ def phases_of(run: TrainRun, pairs: list[Pair], events: Events, still: set[str])
 
 
 def val_pools(session: Session, phase: Phase) -> dict[str, Pool]:
-    """A matched validation pool for each pair of a phase, from the sources that hold both of its sides."""
+    """A matched validation pool for each pair of a phase and of `trainer.val_pairs`, from the sources that hold both of
+    its sides. Raises `UserError` for one of the latter that no source holds.
+    """
     run, found = session.run, {}
-    for pair in phase.pairs:
-        held = [manifest for manifest in session.events.val if all(manifest.uses(name) for name in pair.of)]
+    asked = [name.split("-") for name in run.trainer.val_pairs]
+    for of in [*(pair.of for pair in phase.pairs), *asked]:
+        held = [manifest for manifest in session.events.val if all(manifest.uses(name) for name in of)]
         if held:
-            pool = load_pool(held, run.modality, pair.of, max_bad_fraction=1.0, bad=session.bad)
-            found[pair_name(pair.of[0], pair.of[1], run.pivot)] = pool
+            pool = load_pool(held, run.modality, of, max_bad_fraction=1.0, bad=session.bad)
+            found[pair_name(of[0], of[1], run.pivot)] = pool
+        elif of in asked:
+            raise UserError(
+                f"trainer.val_pairs: no source in data.val holds both {of[0]} and {of[1]}: add one, or leave them out"
+            )
     return found
+
+
+def chooses(session: Session, phase: Phase) -> str | None:
+    """The metric that chooses the weights of a phase: `keep_best` where the phase trains its pair.
+
+    Of a pair that no phase trains, it chooses in the last one.
+    """
+    if session.run.trainer.keep_best is None:
+        return None
+    found = METRIC.fullmatch(session.run.trainer.keep_best)
+    assert found is not None
+    trained = [each for each in session.phases if any({found["a"], found["b"]} == set(pair.of) for pair in each.pairs)]
+    if phase not in (trained or session.phases[-1:]):
+        return None
+    return f"val/{pair_name(found['a'], found['b'], session.run.pivot)}/{found['k']}"
 
 
 def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Saved | None) -> None:
@@ -201,7 +225,7 @@ def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]
     pools = val_pools(session, phase)
     found.append(WatchBadRows(session.bad, rows, run.data.max_bad_fraction))
     if pools:
-        found.append(Validate(pools, run.trainer.val_every, run.trainer.keep_best))
+        found.append(Validate(pools, run.trainer.val_every, chooses(session, phase)))
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
 
 

@@ -100,7 +100,21 @@ def test_a_typo_is_named_with_the_closest_name_and_the_next_step(refused, argume
         (["data.batch=1"], "data.batch: expected 2 or more, since the others of a batch are the negatives, got 1"),
         (["loss.temperature=0"], "loss.temperature: expected more than 0, got 0.0"),
         (["trainer.devices=0"], "trainer.devices: expected 1 or more, got 0"),
-        (["extend=somewhere"], "extend=SPACE is not in this version"),
+        (["extend=somewhere"], "extend=somewhere: there is no such folder"),
+        (["trainer.val_pairs=[audio-txet]"], "unknown modality in trainer.val_pairs 'audio-txet' 'txet': did you mean"),
+        (
+            ["trainer.val_pairs=[audio]"],
+            "expected two modalities joined by -, like A-B, got 'audio'",
+        ),
+        (["trainer.keep_best=loss"], "expected val/PAIR/r1, r5 or r10, got 'loss': write e.g. val/image-text/r10"),
+        (
+            ["trainer.keep_best=val/audio-text/r10"],
+            "this run does not train audio-text, and weights that",
+        ),
+        (
+            ["trainer.keep_best=val/audio-text/r10", "trainer.keep_best_untrained=true"],
+            "is not measured: add trainer.val_pairs=[audio-text]",
+        ),
         (["data=manifest"], "there is nothing to train on: write 'data.train=[{path: my/manifest.jsonl}]'"),
         (["data=manifest", "data.train=[{path: A, weight: 0}]"], "data.train.0.weight: expected more than 0, got 0"),
         (["run=/nowhere/at/all"], "there is no such folder: give the folder of a run"),

@@ -8,35 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from making import QUICK, write
 
 import bindspace
 from bindspace.bundle import load
 from bindspace.cli import main
 from bindspace.errors import UserError
 from bindspace.training.callbacks import SaveLast
-from bindspace_world.newcomers import Maker
 
-QUICK = [
-    "data=manifest", "data.batch=8", "data.workers=0", "trainer.threads=1", "trainer.accelerator=cpu", "logger=csv",
-    "trainer.precision=float32", "trainer.progress=false", "trainer.checkpoint_every=3", "benchmark.permutations=20",
-]  # fmt: skip
 STEPS = "stages=[{name: only, steps: 9}]"
-
-
-def write(path: Path, seed: int, events: int, names: list[str]) -> str:
-    """A manifest of examples of these modalities, as its source."""
-    makers, rows = {name: Maker(name) for name in names}, []
-    path.mkdir()
-    for number in range(events):
-        row = {"id": f"{path.name}-{number}"}
-        for name, maker in makers.items():
-            made = maker(seed, number, number % 10)
-            row[name] = f"{name}{number}.npy" if maker.writes_files else made.cell
-            if maker.writes_files:
-                (path / row[name]).write_bytes(made.data)
-        rows.append(json.dumps(row))
-    (path / "manifest.jsonl").write_text("\n".join(rows))
-    return f"{{path: {path}}}"
 
 
 @pytest.fixture
