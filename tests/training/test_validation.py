@@ -13,8 +13,6 @@ from bindspace.bundle import load
 from bindspace.cli import main
 
 STAGES = "stages=[{name: a, steps: 6, pairs: [vector-words]},{name: b, steps: 6, pairs: [rest], freeze: [done]}]"
-    "stages=[{name: first, steps: 6, pairs: [vector-words]},{name: second, steps: 6, pairs: [rest], freeze: [done]}]"
-)
 
 
 @pytest.fixture(autouse=True)
