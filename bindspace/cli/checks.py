@@ -48,6 +48,8 @@ def check_run(run: TrainRun) -> list[Pair]:
             raise UserError(f"stages.{index}.steps: expected 1 or more, got {stage.steps}")
     if run.extend is not None:
         raise UserError("extend=SPACE is not in this version of bindspace yet: train all modalities together")
+    for name, config in run.modality.items():
+        config.tune.check(f"modality.{name}.tune")
     pairs = resolve_pairs(run)
     _check_sources(run)
     if untrained := unpaired(run, pairs):
