@@ -50,21 +50,18 @@ def add_adapters(encoder: nn.Module, lora: Lora, where: str) -> None:
 def chosen_layers(encoder: nn.Module, lora: Lora, where: str) -> tuple[list[str], list[str]]:
     """Names of the layers that get an adapter, and of those whose packed projections do.
 
-    Without targets: every linear layer, every convolution that is not grouped, and every `nn.MultiheadAttention`.
+    Without targets these are all that can take one: linear layers, convolutions that are not grouped (an adapter beside
+    grouped ones could not be merged), and `nn.MultiheadAttention`.
     """
     modules = dict(encoder.named_modules())
     packed = [name for name, module in modules.items() if name and _is_packed(module)]
     within = {f"{name}.out_proj" for name in packed}  # attention never calls it, so an adapter would do nothing
-    plain = {
-        name: isinstance(module, nn.Linear) or module.groups == 1
-        for name, module in modules.items()
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and name and name not in within
-    }
-    found = [*plain, *packed]
+    plain = [name for name, module in modules.items() if name and name not in within and _takes_adapter(module)]
+    found = plain + packed
     if not found:
         raise UserError(f"{where}: its encoder has no layer that takes an adapter: set {where}.rank=0")
     if lora.targets is None:
-        return [name for name, by_default in plain.items() if by_default], packed
+        return plain, packed
     for target in lora.targets:
         if not any(_ends(name, target) for name in found):
             raise UserError(f"{where}.targets: {unknown('layer', target, _candidates(found))}")
@@ -117,6 +114,10 @@ def _adapted(encoder: nn.Module) -> Iterator[tuple[str, Any]]:
     from peft.tuners.lora import LoraLayer
 
     return ((name, module) for name, module in encoder.named_modules() if isinstance(module, LoraLayer))
+
+
+def _takes_adapter(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups == 1)
 
 
 def _is_packed(module: nn.Module) -> bool:

@@ -115,7 +115,8 @@ class TimmTrunk(nn.Module):
         except UserError:
             raise
         except Exception as error:  # timm's filters may fail in any way at tensors of another network
-            raise UserError(f"{path} does not fit timm's {self.name}: {_one_line(error)}: check `model`") from error
+            reason = f"{type(error).__name__}: {_one_line(error)}"
+            raise UserError(f"{path} does not fit timm's {self.name} ({reason}): check `model`") from error
         finally:
             hook.remove()
         if left_out:
