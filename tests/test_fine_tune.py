@@ -84,7 +84,7 @@ def stopping(monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [2, 4])
 def test_a_run_with_adapters_that_was_stopped_ends_as_an_unbroken_one(here, stopping, stop):
     weights("test_vit", "vit.safetensors")
     adapters = ["modality.image.tune.lora.rank=2", "modality.image.tune.lora.dropout=0.2"]
@@ -165,6 +165,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(block.replace("\\\n", " "))[1:] for block in blocks]
 
 
+@pytest.mark.process  # networks of full size
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command[-1])
 def test_the_commands_of_the_page_run(here, command):

@@ -1,22 +1,25 @@
 """Fine-tuning: adapters, rates by layer, what a checkpoint holds, and what a space is saved as."""
 
+import dataclasses
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 from plain import ByHand, Encoder, Left, Middle, Right, plain_batch, plain_space, quiet_trainer
 from torch import nn
 
+from bindspace import registry
 from bindspace.errors import UserError
 from bindspace.lora import add_adapters, has_adapters, merge_adapters, plain_state
 from bindspace.modality import Lora, Tune
 from bindspace.settings import OptimSettings, Pair
-from bindspace.space import Tower
+from bindspace.space import Space, Tower
 from bindspace.towers import conv_trunk, vit_trunk
 from bindspace.training import BindModule
 from bindspace.training.callbacks import SaveLast
-from bindspace.training.freezing import fingerprint, never_moved
+from bindspace.training.freezing import fingerprint, never_moved, set_trainable
 from bindspace.training.groups import layer_factors
 
 PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"])]
@@ -238,6 +241,50 @@ def test_where_adapters_begin_depends_on_the_seed_alone():
     one, same, other = begin(1, 0), begin(1, 7), begin(2, 0)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_adapters_are_trained_in_bf16_beside_a_base_that_stands_still(tmp_path):
+    module = BindModule(plain_space(left=Left(tune=LORA)), PAIRS, steps=2)
+    before = state(module)
+    fit(module, 0, 2, tmp_path, precision="bf16-mixed")
+    changed = moved(before, state(module))
+    assert any("lora_B" in name for name in changed)
+    assert not any("base_layer" in name for name in changed)
+    assert all(tensor.dtype != torch.bfloat16 for tensor in module.state_dict().values())
+
+
+@pytest.mark.parametrize("name", ["image", "text", "audio", "depth", "thermal", "imu"])
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_every_encoder_of_the_tree_takes_adapters_partial_freezing_and_rates(name, size):
+    kind = registry.load(name)
+    settings = kind.sizes.get(size, {})
+    if size == "base":  # the same parts, smaller
+        small = {"width": 24, "layers": 2, "heads": 2, "channels": 16, "image_size": 32}
+        known = {field.name for field in dataclasses.fields(kind)}
+        settings = settings | {key: value for key, value in small.items() if key in settings and key in known}
+    config = kind(**settings)
+    rng = np.random.default_rng(0)
+    batch = config.prepare([config.read(*config.example(rng, i)) for i in range(3)], seeds=[1, 2, 3], augment="none")
+    torch.manual_seed(0)
+    space = Space({name: config}, 8, name).eval()
+    tower = space.towers[name]
+    before = space.encode(**{name: batch})[name]
+    if blocks := len(tower.encoder.blocks):
+        config.tune = Tune(freeze=True, unfreeze_last=1)
+        set_trainable(space, [])
+        free = {parameter for parameter in tower.parameters() if parameter.requires_grad}
+        assert free == {*tower.encoder.blocks[-1].parameters(), *tower.head.parameters()}
+        rates = sorted(set(layer_factors(name, tower, 0.5).values()))
+        assert rates[0] == 0.5 ** (blocks + 1)
+        assert rates[-1] == 1.0
+        assert len(rates) == blocks + 2
+    add_adapters(tower.encoder, Lora(rank=2), "here")
+    torch.testing.assert_close(space.encode(**{name: batch})[name], before, rtol=0, atol=1e-6)
+    learned(tower.encoder)
+    after = space.encode(**{name: batch})[name]
+    assert (after - before).abs().max() > 1e-4
+    merge_adapters(tower.encoder)
+    torch.testing.assert_close(space.encode(**{name: batch})[name], after, rtol=0, atol=1e-5)
 
 
 # --- rates by layer
