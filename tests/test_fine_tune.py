@@ -133,7 +133,7 @@ def test_a_file_of_weights_that_was_changed_meanwhile_is_refused(here, stopping,
     capsys.readouterr()
     assert main(["train", "run=run"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "modality.image.weights: expected the weights that this run began with, got others from vit.sa" in said
+    assert "modality.image: expected the weights that this run began with, got others from vit.safetensors (en" in said
     assert "blocks.3.norm1.bias" in said
     assert Path("run/checkpoints/last.ckpt").read_bytes() == before
 

@@ -84,15 +84,16 @@ def still_tensors(space: Space) -> dict[str, Tensor]:
     return found
 
 
-def never_moved(space: Space, freezes: Iterable[Iterable[str]]) -> dict[str, Tensor]:
-    """Tensors of encoders that came from a file of `weights`, and stand still whichever of `freezes` holds.
+def never_moved(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Tensors that came from files and stand still whichever of `freezes` holds, by their names in `space.towers`.
 
-    By their names in `space.towers`. What a run can read again and never changes needs no place in its checkpoints.
+    They are those of encoders with a file of `weights`, and of the towers `loaded`, which came from a saved space. What a run can read again and never changes needs no place in its checkpoints.
     Leaves the space as the last of `freezes` sets it.
     """
     kept = space.towers.state_dict(keep_vars=True)
-    prefixes = tuple(f"{name}.encoder." for name, config in space.configs.items() if config.weights is not None)
-    names = {name for name in kept if name.startswith(prefixes)} if prefixes else set()
+    prefixes = [f"{name}.encoder." for name, config in space.configs.items() if config.weights is not None]
+    prefixes += [f"{name}." for name in loaded]
+    names = {name for name in kept if name.startswith(tuple(prefixes))}
     for freeze in freezes:
         set_trainable(space, freeze)
         names &= still_tensors(space).keys()

@@ -254,10 +254,10 @@ class BindModule(L.LightningModule):
         for name in sorted(own.keys() | expected.keys()):
             if own.get(name) != expected.get(name):
                 modality, _, tensor = name.removeprefix(TOWERS).partition(".")
-                config = self.space.configs.get(modality)
+                source = getattr(self.space.configs.get(modality), "weights", None) or "the space it was loaded from"
                 raise UserError(
-                    f"modality.{modality}.weights: expected the weights that this run began with, got others from "
-                    f"{getattr(config, 'weights', None)} ({tensor}): put the old file back, or start anew with out=..."
+                    f"modality.{modality}: expected the weights that this run began with, got others from {source}"
+                    f" ({tensor}): put the old ones back, or start anew with out=..."
                 )
         state = self.state_dict()
         return {name: state[name] for name in own}

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from bindspace.settings import OptimSettings, Pair
 from bindspace.space import Space, Tower
 from bindspace.towers import conv_trunk, vit_trunk
 from bindspace.training import BindModule
-from bindspace.training.callbacks import SaveLast
+from bindspace.training.callbacks import SaveLast, Validate
 from bindspace.training.freezing import fingerprint, never_moved, set_trainable
 from bindspace.training.groups import layer_factors
 
@@ -409,10 +410,8 @@ def test_another_file_than_the_run_began_with_is_refused(tmp_path):
     other = from_file(freeze=True)
     with torch.no_grad():
         other.towers["left"].encoder.blocks[1].bias += 1e-6
-    sentence = (
-        r"modality.left.weights: expected the weights that this run began with, got others from left.safetensors "
-    )
-    with pytest.raises(UserError, match=sentence + r"\(encoder.blocks.1.bias\): put the old file back"):
+    sentence = r"modality.left: expected the weights that this run began with, got others from left.safetensors "
+    with pytest.raises(UserError, match=sentence + r"\(encoder.blocks.1.bias\): put the old ones back"):
         fit(module_of(other, given_of(other)), 2, 4, tmp_path, path)
 
 
@@ -427,3 +426,22 @@ def test_what_an_earlier_stage_trained_stays_in_the_checkpoint():
 def test_only_what_comes_from_a_file_is_left_out():
     space = plain_space(middle=Middle(tune=Tune(freeze=True)))
     assert never_moved(space, [{"middle"}]) == {}
+    whole = {name for name in space.towers.state_dict() if name.startswith("middle.")}
+    assert set(never_moved(space, [{"middle"}], loaded=["middle"])) == whole
+
+
+def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place(monkeypatch):
+    space = from_file(freeze=True)
+    module = module_of(space, given_of(space))
+    module.write = lambda metrics: None
+    monkeypatch.setattr("bindspace.training.callbacks.validate", lambda space, pools: {"val/r": 0.5})
+    best = Validate({}, 1, "val/r")
+    best._measure(module)
+    kept = best.state_dict()["weights"]
+    assert set(space.state_dict()) - set(kept) == {f"towers.{name}" for name in module.rebuilt} != set()
+    before = state(module)
+    with torch.no_grad():
+        space.towers["right"].encoder.blocks[0].bias += 1
+    best.on_train_end(SimpleNamespace(global_step=1), module)
+    assert not moved(before, state(module))
+    assert module.space.ledger.summary()["selected_on"] == ["val/r"]
