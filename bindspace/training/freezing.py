@@ -87,8 +87,9 @@ def still_tensors(space: Space) -> dict[str, Tensor]:
 def never_moved(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable[str] = ()) -> dict[str, Tensor]:
     """Tensors that came from files and stand still whichever of `freezes` holds, by their names in `space.towers`.
 
-    They are those of encoders with a file of `weights`, and of the towers `loaded`, which came from a saved space. What a run can read again and never changes needs no place in its checkpoints.
-    Leaves the space as the last of `freezes` sets it.
+    They are those of encoders with a file of `weights`, and of the towers `loaded`, which came from a saved space. What
+    a run can read again and never changes needs no place in its checkpoints. Leaves the space as the last of `freezes`
+    sets it.
     """
     kept = space.towers.state_dict(keep_vars=True)
     prefixes = [f"{name}.encoder." for name, config in space.configs.items() if config.weights is not None]
