@@ -24,6 +24,7 @@ from bindspace.errors import PluginError, UserError, unknown
 from bindspace.files import inside, replace_folder, sha256, write_json, write_text
 from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
+from bindspace.lora import plain_state
 from bindspace.modality import ModalityConfig
 from bindspace.primitives import LARGEST, from_primitives, to_primitives
 from bindspace.space import Space, pair_name
@@ -131,9 +132,9 @@ def describe(space: Space) -> dict[str, Any]:
 
 
 def _tensors(space: Space) -> dict[str, torch.Tensor]:
-    """The state on the CPU; tensors that share memory are copied, since safetensors keeps each on its own."""
+    """The state on the CPU, adapters merged; what shares memory is copied, since safetensors keeps each on its own."""
     tensors, taken = {}, set()
-    for name, tensor in space.state_dict().items():
+    for name, tensor in plain_state(space).items():
         if not isinstance(tensor, torch.Tensor):
             raise PluginError(f"{name} is {type(tensor).__name__}: only tensors can be saved: keep it in the settings")
         tensor = tensor.detach().cpu().contiguous()

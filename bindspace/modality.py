@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bindspace.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
@@ -45,12 +47,46 @@ class Head(Enum):
 
 
 @dataclass(kw_only=True)
+class Lora:
+    """Low-rank adapters beside the layers of an encoder, which itself stands still: `modality.<name>.tune.lora.*`."""
+
+    rank: int = 0  # 0: none
+    alpha: float = 16.0  # what an adapter adds is scaled by alpha / rank
+    dropout: float = 0.0
+    targets: list[str] | None = None  # ends of layer names, e.g. [qkv, proj]; None: linear, convolution, attention
+
+
+@dataclass(kw_only=True)
 class Tune:
     """How a tower is trained: `modality.<name>.tune.*`."""
 
     freeze: bool = False  # evaluation mode, outside the optimiser; checked after the run
     unfreeze_last: int = 0  # with freeze: the last so many of `encoder.blocks` stay trainable
     lr: float = 1.0  # factor on optim.lr
+    layer_decay: float = 1.0  # factor on the rate from each of `encoder.blocks` to the one before it
+    lora: Lora = field(default_factory=Lora)
+
+    def check(self, where: str) -> None:
+        """Raises `UserError` for values that make no sense, alone or together. `where`: `modality.<name>.tune`."""
+        checks = [
+            ("unfreeze_last", self.unfreeze_last, self.unfreeze_last >= 0, "0 or more"),
+            ("lr", self.lr, self.lr >= 0, "0 or more"),
+            ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "more than 0 and at most 1"),
+            ("lora.rank", self.lora.rank, self.lora.rank >= 0, "0 or more"),
+            ("lora.alpha", self.lora.alpha, self.lora.alpha > 0, "more than 0"),
+            ("lora.dropout", self.lora.dropout, 0 <= self.lora.dropout < 1, "a share from 0 to below 1"),
+            ("lora.targets", self.lora.targets, self.lora.targets != [], "null, or at least one name"),
+        ]
+        for key, value, fits, expected in checks:
+            if not fits:
+                raise UserError(f"{where}.{key}: expected {expected}, got {value}")
+        if self.unfreeze_last and not self.freeze:
+            raise UserError(f"{where}.unfreeze_last={self.unfreeze_last} has no effect: add {where}.freeze=true")
+        if self.freeze and self.lora.rank:
+            raise UserError(
+                f"{where}.freeze=true leaves no adapter to train: with lora.rank the encoder stands still anyway, so"
+                " choose one of the two"
+            )
 
 
 @dataclass(kw_only=True)
@@ -105,7 +141,7 @@ class ModalityConfig:
     def encoder(self, *, pretrained: bool) -> nn.Module:
         """Builds the trunk: `forward(**batch) -> (R, width)`. `pretrained`: load `weights` where they are set.
 
-        Optional members the core knows of: `blocks`, a sequence of modules (for `unfreeze_last`), and
+        Optional members the core knows of: `blocks`, a sequence of modules (for `tune`), and
         `tokens(**batch) -> (R, N, width)`.
         """
         raise NotImplementedError

@@ -135,16 +135,16 @@ def vit_trunk(
     Width 192, 3 heads, depth 12 is ViT-tiny; 768, 12, 12 with patch 16 at 224 is ViT-B/16. Raises `UserError` for sizes
     that do not divide.
     """
-    for side, step in zip(_pair(image_size), _pair(patch)):
+    for side, step in zip(grid_sides(image_size), grid_sides(patch)):
         if side % step:
             raise UserError(
                 f"a ViT cuts its input into whole patches, got {side} for patch {step}:"
-                f" choose a multiple, e.g. {_up(side, step)}"
+                f" choose a multiple, e.g. {multiple_above(side, step)}"
             )
     if width % heads:
         raise UserError(
             f"a ViT splits its width among its heads, got width {width} for heads {heads}:"
-            f" choose a multiple, e.g. {_up(width, heads)}"
+            f" choose a multiple, e.g. {multiple_above(width, heads)}"
         )
     return VitTrunk(channels_in, image_size, patch, width, depth, heads)
 
@@ -181,16 +181,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UserError(
             f"{path} is neither a safetensors file nor a torch file of tensors only: save a state dict there"
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no state dict (names to tensors): save `module.state_dict()` there")
     return state
 
 
-def _pair(value: Grid) -> tuple[int, int]:
+def grid_sides(value: Grid) -> tuple[int, int]:
+    """(height, width) of what may be a square's side."""
     return (value, value) if isinstance(value, int) else value
 
 
-def _up(value: int, step: int) -> int:
+def multiple_above(value: int, step: int) -> int:
+    """The smallest multiple of `step` that is at least `value`."""
     return -(-value // step) * step

@@ -21,7 +21,7 @@ TORCH_ONLY = ["heads", "losses", "benchmark/retrieval"]
 FOR_PLUGINS = {
     "bindspace.errors", "bindspace.modality", "bindspace.registry", "bindspace.testing", "bindspace.settings",
     "bindspace.data.dataset_config", "bindspace.pictures", "bindspace.picture_config", "bindspace.sequences",
-    "bindspace.towers", "bindspace.files", "bindspace.progress", "bindspace.data.fragments",
+    "bindspace.towers", "bindspace.timm_trunk", "bindspace.files", "bindspace.progress", "bindspace.data.fragments",
 }  # fmt: skip
 
 

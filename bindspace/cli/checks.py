@@ -46,6 +46,8 @@ def check_run(run: TrainRun) -> list[Pair]:
     for index, stage in enumerate(run.stages):
         if stage.steps < 1:
             raise UserError(f"stages.{index}.steps: expected 1 or more, got {stage.steps}")
+    for name, config in run.modality.items():
+        config.tune.check(f"modality.{name}.tune")
     pairs = resolve_pairs(run)
     check_validation(run, pairs)
     _check_sources(run)

@@ -67,7 +67,7 @@ def _groups(command: str, folders: Sequence[Path]) -> Iterator[str]:
 def _settings(schema: type) -> Iterator[str]:
     yield "settings (key=default); `--cfg job` shows what the groups make of them:"
     yield from field_lines(schema, "")
-    yield "  modality.NAME.*: the settings of its plugin, with tune.{freeze,unfreeze_last,lr} and bind.{weight,...}"
+    yield "  modality.NAME.*: the settings of its plugin, with tune.{freeze,lora.rank,...} and bind.{weight,...}"
     parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "stages": Stage}
     for key, kind in parts.items() if schema is TrainRun else [("data.test", Source)]:
         yield f"an item of {key}:"

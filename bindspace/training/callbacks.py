@@ -126,7 +126,7 @@ class Validate(L.Callback):
         if not (self.every and trainer.global_step % self.every == 0):
             self._measure(module)
         if self.best is not None and isinstance(module, BindModule) and self.keep_best is not None:
-            module.space.load_state_dict(self.best[1])
+            module.space.load_state_dict(self.best[1], strict=False)
             assert module.space.ledger is not None
             module.space.ledger.select(self.keep_best)
 
@@ -142,7 +142,9 @@ class Validate(L.Callback):
                 f"trainer.keep_best={self.keep_best!r} is not measured in this stage: choose one of {measured}"
             )
         if self.best is None or metrics[self.keep_best] > self.best[0]:
-            weights = {name: tensor.detach().clone() for name, tensor in module.space.state_dict().items()}
+            still = {f"towers.{name}" for name in module.rebuilt}
+            state = module.space.state_dict()
+            weights = {name: tensor.detach().clone() for name, tensor in state.items() if name not in still}
             self.best = (metrics[self.keep_best], weights)
 
     def state_dict(self) -> dict[str, Any]:

@@ -28,21 +28,23 @@ class Saved:
     step: int
     weights: dict[str, Any]
     ledger: dict[str, Any]
+    rebuilt: dict[str, str]  # fingerprints of what the run builds again
 
     def restore(self, module: BindModule) -> None:
         """Gives the module the weights and the ledger. Raises `UserError` where they are those of another space."""
         own = module.state_dict()
-        for name in sorted(own.keys() ^ self.weights.keys()):
+        weights = self.weights | module.built_again(self.rebuilt)
+        for name in sorted(own.keys() ^ weights.keys()):
             has = "has no" if name in own else "has a"
             raise UserError(f"{self.path} does not belong to this run: it {has} tensor {_short(name)}: {NEXT}")
         for name, tensor in own.items():
-            if (shape := tuple(getattr(self.weights[name], "shape", ()))) != tuple(tensor.shape):
+            if (shape := tuple(getattr(weights[name], "shape", ()))) != tuple(tensor.shape):
                 raise UserError(
                     f"{self.path} does not belong to this run: expected {_short(name)} of shape {tuple(tensor.shape)} "
                     f"as config.yaml says, got {shape}: {NEXT}"
                 )
         try:
-            module.load_state_dict(self.weights)
+            module.load_state_dict(weights)
             module.space.ledger = Ledger.from_state(self.ledger)
         except Exception as error:  # anything, for a file that somebody made up
             raise _damaged(self.path, error) from error
@@ -54,7 +56,8 @@ def read_checkpoint(path: Path) -> Saved | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = Saved(path, int(state["stage"]), int(state["global_step"]), dict(state["state_dict"]), state["ledger"])
+        at, weights = (int(state["stage"]), int(state["global_step"])), dict(state["state_dict"])
+        saved = Saved(path, *at, weights, state["ledger"], dict(state["rebuilt"]))
         for part in PARTS:
             state[part]
     except Exception as error:  # torch.load raises all kinds of errors for damaged files

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from itertools import chain
 
+import torch
 from torch import Tensor, nn
 
 from bindspace.errors import UserError
+from bindspace.lora import add_adapters, has_adapters, is_adapter
 from bindspace.modality import Tune
 from bindspace.space import Space, Tower
 
@@ -23,28 +25,49 @@ def set_trainable(space: Space, freeze: Iterable[str]) -> None:
     """Marks each tower's parameters as trainable or not, and puts what is frozen into evaluation mode.
 
     A tower is its encoder and its head. With `tune.unfreeze_last`, the last so many of `encoder.blocks` and the head
-    are trained.
+    are trained; with adapters, these and the head.
     """
     frozen = wholly_frozen(space, freeze)
     for name, config in space.configs.items():
         tower = space.towers[name]
         assert isinstance(tower, Tower)
-        still = name in frozen or config.tune.freeze
+        adapted = has_adapters(tower.encoder)
+        still = name in frozen or config.tune.freeze or adapted
         tower.requires_grad_(not still)
         tower.train(not still)
         if still and name not in frozen:
-            for module in [*last_blocks(name, tower, config.tune), tower.head]:
+            moving = adapters(tower) if adapted else last_blocks(name, tower, config.tune)
+            for module in [*moving, tower.head]:
                 module.requires_grad_(True)
                 module.train()
+
+
+def adapt(space: Space, names: Iterable[str], seed: int = 0) -> None:
+    """Puts adapters into the towers of these modalities whose `tune.lora` asks for them, unless they are there.
+
+    Where an adapter begins depends on `seed` alone.
+    """
+    for index, (name, config) in enumerate(space.configs.items()):
+        tower = space.towers[name]
+        assert isinstance(tower, Tower)
+        if name in names and config.tune.lora.rank and not has_adapters(tower.encoder):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed * 1_000_003 + index)
+                add_adapters(tower.encoder, config.tune.lora, f"modality.{name}.tune.lora")
+
+
+def adapters(tower: Tower) -> list[nn.Module]:
+    """The modules of a tower's adapters, dropout included."""
+    return [module for name, module in tower.encoder.named_modules() if is_adapter(name)]
 
 
 def last_blocks(name: str, tower: Tower, tune: Tune) -> list[nn.Module]:
     """The last `tune.unfreeze_last` blocks of the encoder. Raises `UserError` where it has none or too few."""
     blocks = list(getattr(tower.encoder, "blocks", []))
     if len(blocks) < tune.unfreeze_last:
+        fewer = "give at most that many" if blocks else "set it to 0 to train the head alone, or leave out freeze"
         raise UserError(
-            f"modality.{name}.tune.unfreeze_last={tune.unfreeze_last}: its encoder has {len(blocks)} blocks; "
-            f"give at most that many"
+            f"modality.{name}.tune.unfreeze_last={tune.unfreeze_last}: its encoder has {len(blocks)} blocks; {fewer}"
         )
     return blocks[len(blocks) - tune.unfreeze_last :]
 
@@ -59,6 +82,23 @@ def still_tensors(space: Space) -> dict[str, Tensor]:
             buffers = module.named_buffers(prefix, recurse=False)
             found.update(buffers)
     return found
+
+
+def never_moved(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Tensors that came from files and stand still whichever of `freezes` holds, by their names in `space.towers`.
+
+    They are those of encoders with a file of `weights`, and of the towers `loaded`, which came from a saved space. What
+    a run can read again and never changes needs no place in its checkpoints. Leaves the space as the last of `freezes`
+    sets it.
+    """
+    kept = space.towers.state_dict(keep_vars=True)
+    prefixes = [f"{name}.encoder." for name, config in space.configs.items() if config.weights is not None]
+    prefixes += [f"{name}." for name in loaded]
+    names = {name for name in kept if name.startswith(tuple(prefixes))}
+    for freeze in freezes:
+        set_trainable(space, freeze)
+        names &= still_tensors(space).keys()
+    return {name: kept[name] for name in kept if name in names}
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> dict[str, str]:

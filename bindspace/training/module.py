@@ -6,7 +6,7 @@ Usable in a Trainer of one's own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from bindspace.data.batch import Batch
+from bindspace.errors import UserError
 from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
 from bindspace.losses import content_keys, info_nce
@@ -25,8 +26,11 @@ from bindspace.losses.contrastive import not_negative
 from bindspace.settings import LossSettings, OptimSettings, Pair
 from bindspace.space import Space, pair_name
 from bindspace.training.distributed import gather_counts, gather_lists, gather_rows
-from bindspace.training.freezing import check_still, fingerprint, set_trainable, still_tensors
+from bindspace.training.freezing import adapt, check_still, fingerprint, set_trainable, still_tensors
+from bindspace.training.groups import tower_groups
 from bindspace.training.schedule import warmup_cosine
+
+TOWERS = "space.towers."  # before a tower's tensor in the state of the module
 
 
 def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) -> None:
@@ -56,7 +60,9 @@ class BindModule(L.LightningModule):
 
     `steps`: of this fit, for the learning-rate schedule. `freeze`: modalities that stand still (checked at the end).
     `lr`: factor on `optim.lr`. What contributed gradient is written into `space.ledger`. `seed` makes dropout a
-    function of the step, so that a resumed run repeats an unbroken one.
+    function of the step, so that a resumed run repeats an unbroken one. `rebuilt`: fingerprints by name of tensors that
+    stand still and that whoever resumes builds again; checkpoints hold these in the place of the tensors. Towers whose
+    `tune.lora` asks for adapters get them here; `merge_space` or `save` merges them.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class BindModule(L.LightningModule):
         log_every: int = 10,
         first_step: int = 0,
         seed: int = 0,
+        rebuilt: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.space, self.pairs, self.steps = space, pairs, steps
@@ -79,6 +86,10 @@ class BindModule(L.LightningModule):
         self.optim = optim or OptimSettings()
         members = {name for pair in pairs for name in pair.of}
         self.still = set(freeze) | (set(space.modalities) - members)
+        for name in sorted(members):
+            space.configs[name].tune.check(f"modality.{name}.tune")
+        adapt(space, members - self.still, seed)
+        self.rebuilt = dict(rebuilt or {})
         self.lr = lr
         self.log_every, self.first_step, self.seed = log_every, first_step, seed
         add_temperatures(space, pairs, self.loss)
@@ -210,12 +221,8 @@ class BindModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _groups(self) -> list[dict[str, Any]]:
-        lr, groups = self.optim.lr * self.lr, []
-        for name, config in self.space.configs.items():
-            for decay, parameters in split_decay(self.space.towers[name]):
-                if parameters:
-                    decayed = self.optim.weight_decay if decay else 0.0
-                    groups.append({"params": parameters, "lr": lr * config.tune.lr, "weight_decay": decayed})
+        lr, decay = self.optim.lr * self.lr, self.optim.weight_decay
+        groups = [g for name in self.space.modalities for g in tower_groups(self.space, name, lr, decay)]
         names = {pair_name(pair.of[0], pair.of[1], self.space.pivot) for pair in self.pairs}
         scales = [p for name in sorted(names) for p in self.space.temperatures[name].parameters()]
         return groups + ([{"params": scales, "lr": lr, "weight_decay": 0.0}] if scales else [])
@@ -228,15 +235,33 @@ class BindModule(L.LightningModule):
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The ledger goes with the weights that it describes."""
+        """The ledger goes with the weights that it describes; of what can be built again, fingerprints."""
         assert self.space.ledger is not None
+        checkpoint["rebuilt"] = {f"{TOWERS}{name}": value for name, value in self.rebuilt.items()}
+        for name in checkpoint["rebuilt"]:
+            checkpoint["state_dict"].pop(name, None)
         checkpoint["ledger"] = self.space.ledger.state()
         checkpoint["seen"] = dict(self._seen)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the ledger of the checkpoint's moment."""
+        """Takes the ledger of the checkpoint's moment. Raises `UserError` where something was built otherwise."""
+        checkpoint["state_dict"] |= self.built_again(checkpoint.get("rebuilt", {}))
         self.space.ledger = Ledger.from_state(checkpoint["ledger"])
         self._seen = dict(checkpoint["seen"])
+
+    def built_again(self, expected: Mapping[str, str]) -> dict[str, Tensor]:
+        """The tensors that a checkpoint holds fingerprints of only. Raises `UserError` where they are others now."""
+        own = {f"{TOWERS}{name}": value for name, value in self.rebuilt.items()}
+        for name in sorted(own.keys() | expected.keys()):
+            if own.get(name) != expected.get(name):
+                modality, _, tensor = name.removeprefix(TOWERS).partition(".")
+                source = getattr(self.space.configs.get(modality), "weights", None) or "the space it was loaded from"
+                raise UserError(
+                    f"modality.{modality}: expected the weights that this run began with, got others from {source}"
+                    f" ({tensor}): put the old ones back, or start anew with out=..."
+                )
+        state = self.state_dict()
+        return {name: state[name] for name in own}
 
 
 def groups_of(batch: Batch, a: str, b: str) -> list[str]:
@@ -245,9 +270,3 @@ def groups_of(batch: Batch, a: str, b: str) -> list[str]:
         return []
     both = batch.rows[a][torch.isin(batch.rows[a], batch.rows[b])].tolist()
     return [group for event in both if (group := batch.groups[event]) is not None]
-
-
-def split_decay(module: nn.Module) -> list[tuple[bool, list[nn.Parameter]]]:
-    """Trainable parameters with weight decay (matrices), and without (biases, norms, single numbers)."""
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    return [(True, [p for p in trainable if p.ndim > 1]), (False, [p for p in trainable if p.ndim <= 1])]

@@ -20,6 +20,7 @@ from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load
 from bindspace.data.bad_rows import LISTING
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
+from bindspace.lora import merge_space
 from bindspace.pairs import METRIC, resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
@@ -27,7 +28,7 @@ from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, Watch
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
 from bindspace.training.extending import check_ancestor, describe_ancestor, extended_space
-from bindspace.training.freezing import wholly_frozen
+from bindspace.training.freezing import adapt, fingerprint, never_moved, wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule, add_temperatures, new_ledger
@@ -55,6 +56,7 @@ class Session:
     bad: BadRows
     still: set[str] = field(default_factory=set)  # what comes from the space that the run extends
     phases: list[Phase] = field(default_factory=list)
+    rebuilt: dict[str, str] = field(default_factory=dict)  # fingerprints of what was read from files and never moves
 
 
 def train(run: TrainRun, folder: Path) -> None:
@@ -83,9 +85,8 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
     space, still = new_space(run, pairs)
-    session = Session(run, folder, space, events, bad, still)
     phases, first_step = phases_of(run, pairs, events, still), 0
-    session.phases = phases
+    session = Session(run, folder, space, events, bad, still, phases, prepared(run, space, phases, still))
     if saved is not None and not 0 <= saved.phase < len(phases):
         raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
     for index, phase in enumerate(phases):
@@ -97,6 +98,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
         if len(bad):
             warnings.warn(f"{len(bad)} cells could not be read and were skipped: see {bad.listing}", stacklevel=2)
         space = session.space.cpu()
+        merge_space(space)
         save(space, folder / "space")
         write_text(folder / "ledger.json", (folder / "space" / "ledger.json").read_text(encoding="utf-8"))
         try:
@@ -119,6 +121,17 @@ def new_space(run: TrainRun, pairs: list[Pair]) -> tuple[Space, set[str]]:
         space.ledger = new_ledger(space)
     add_temperatures(space, pairs, run.loss)
     return space, still
+
+
+def prepared(run: TrainRun, space: Space, phases: list[Phase], kept: set[str]) -> dict[str, str]:
+    """Puts in the adapters of all phases; the fingerprints of what none of them moves and a resumed run reads again.
+
+    `kept`: the towers of a space that is extended.
+    """
+    everyone = set(space.modalities)
+    still = [set(phase.freeze) | (everyone - phase.members) | kept for phase in phases]
+    adapt(space, {name for frozen in still for name in everyone - wholly_frozen(space, frozen)}, run.seed)
+    return fingerprint(never_moved(space, still, kept))
 
 
 def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
@@ -193,6 +206,7 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
         log_every=run.trainer.log_every,
         first_step=first_step,
         seed=run.seed,
+        rebuilt=session.rebuilt,
     )
     step = 0
     if saved is not None:
@@ -210,8 +224,8 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
 
 def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
     """The batches of a phase; of modalities that stand still, their vectors, computed once."""
-    run, members = session.run, {name for pair in phase.pairs for name in pair.of}
-    still = sorted(wholly_frozen(session.space, phase.freeze) & members)
+    run = session.run
+    still = sorted(wholly_frozen(session.space, phase.freeze) & phase.members)
     vectors = cache_vectors(session.space, still, manifests, session.bad, shown=run.trainer.progress)
     steps = phase.steps * run.trainer.accumulate
     return BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)

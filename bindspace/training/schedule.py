@@ -22,6 +22,11 @@ class Phase:
     steps: int
     lr: float
 
+    @property
+    def members(self) -> set[str]:
+        """The modalities of its pairs."""
+        return {name for pair in self.pairs for name in pair.of}
+
 
 def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
     """The factor on the learning rate: linear over the first share of the steps, then half a cosine to zero."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bindspace.modality import ModalityConfig
+from bindspace.picture_config import Trunk, check_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 GAIN_DB = 6.0  # training: louder or softer by at most this
 SHIFT_SECONDS = 0.1  # training: earlier or later by at most this
-
-
-class Trunk(Enum):
-    """What encodes the spectrogram. `conv`: a small CNN for few data and few steps. `vit`: a vision transformer."""
-
-    conv = "conv"
-    vit = "vit"
 
 
 @dataclass(kw_only=True)
@@ -51,6 +44,7 @@ class AudioConfig(ModalityConfig):
     trunk: Trunk = Trunk.conv
     channels: list[int] = field(default_factory=lambda: [40, 80, 128])  # of trunk=conv: by stage
     depth: int = 1  # of trunk=conv: residual blocks a stage
+    model: str | None = None  # of trunk=timm: a name that timm knows, e.g. resnet18; `width` then follows it
     patch: int = 16  # the rest: of trunk=vit only
     layers: int = 12
     heads: int = 12
@@ -96,14 +90,27 @@ class AudioConfig(ModalityConfig):
         from bindspace.towers import load_weights
         from bindspace_audio.encoder import SpectrogramConv, SpectrogramVit
 
+        check_model(self.modality, self.trunk, self.model)
+        frames = 1 + round(self.clip_seconds * self.rate) // self.hop
+        if self.trunk is Trunk.timm:
+            return self._timm(frames, pretrained)
         encoder: nn.Module
         if self.trunk is Trunk.conv:
             encoder = SpectrogramConv(self.channels, self.depth, self.width)
         else:
-            frames = 1 + round(self.clip_seconds * self.rate) // self.hop
             encoder = SpectrogramVit(self.mels, frames, self.patch, self.width, self.layers, self.heads)
         if pretrained and self.weights is not None:
             load_weights(encoder, self.weights)
+        return encoder
+
+    def _timm(self, frames: int, pretrained: bool) -> nn.Module:
+        """timm's network over the spectrogram as a grey picture; a space then records the width that it has."""
+        from bindspace_audio.timm_encoder import CELL, SpectrogramTimm
+
+        encoder = SpectrogramTimm(self.model, 1, (self.mels, -(-frames // CELL) * CELL))
+        self.width = encoder.width
+        if pretrained:
+            encoder.start(self.weights)
         return encoder
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:

@@ -32,6 +32,8 @@ class ImageConfig(PictureConfig):
         "a picture (JPEG, PNG, WebP; grey, palette or colour, 8 bits a channel, opaque) or an array (H, W, 3) of uint8"
     )
     channels: ClassVar[int] = 3
+    mean: ClassVar[tuple[float, ...] | None] = MEAN
+    std: ClassVar[tuple[float, ...] | None] = STD
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"trunk": Trunk.vit, "image_size": 128, "patch": 16, "width": 192, "layers": 12, "heads": 3},
         "base": {"trunk": Trunk.vit, "image_size": 224, "patch": 16, "width": 768, "layers": 12, "heads": 12},

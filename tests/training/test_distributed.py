@@ -3,8 +3,9 @@
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from plain import ByHand, KeepGradients, plain_batch, plain_space, quiet_trainer
+from plain import ByHand, KeepGradients, Left, plain_batch, plain_space, quiet_trainer
 
+from bindspace.modality import Lora, Tune
 from bindspace.settings import Pair
 from bindspace.training import BindModule
 
@@ -16,10 +17,10 @@ HELD = {
 }
 
 
-def gradients(shares, ranks, path):
+def gradients(shares, ranks, path, **changes):
     strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if ranks > 1 else "auto"
     trainer = quiet_trainer(1, path.parent, devices=ranks, strategy=strategy, callbacks=[KeepGradients(path)])
-    trainer.fit(BindModule(plain_space(), PAIRS, steps=1), datamodule=ByHand(shares))
+    trainer.fit(BindModule(plain_space(**changes), PAIRS, steps=1), datamodule=ByHand(shares))
     return torch.load(path, weights_only=True)
 
 
@@ -34,3 +35,16 @@ def test_two_ranks_give_the_gradients_of_one_process(held, tmp_path):
         assert torch.allclose(two["gradients"][name], expected, rtol=1e-4, atol=1e-6), name
         assert expected.abs().max() > 1e-6, f"{name} has no gradient: the comparison would say nothing"
     assert two["pairs"] == one["pairs"]
+
+
+@pytest.mark.process
+def test_two_ranks_give_adapters_the_gradients_of_one_process(tmp_path):
+    held, tune = HELD["rows on both ranks"], Tune(lora=Lora(rank=2))
+    one = gradients([[plain_batch(held, EVENTS)]], 1, tmp_path / "one.pt", left=Left(tune=tune))["gradients"]
+    shares = [[plain_batch(held, EVENTS, only=slice(rank, None, 2))] for rank in range(2)]
+    two = gradients(shares, 2, tmp_path / "two.pt", left=Left(tune=tune))["gradients"]
+    assert one.keys() == two.keys()
+    assert not any("base_layer" in name for name in one)
+    first = "space.towers.left.encoder.blocks.0.lora_B.default.weight"  # that of A is 0 as long as B is
+    assert one[first].abs().max() > 1e-6
+    assert all(torch.allclose(two[name], expected, rtol=1e-4, atol=1e-6) for name, expected in one.items())
