@@ -42,7 +42,7 @@ def index_tars(
         for member, stem, key, content in _members(file):
             row = rows.setdefault((number, stem), {"id": f"{name.removesuffix('.tar')}/{stem}"})
             column = to_column.get(key) or _own_column(key)
-            if column in paths:
+            if column is not None and column in paths:
                 path = f"{name}/{member.name}"
                 media[path] = (number, member.offset_data, member.size)
                 row[column] = [*_listed(row[column]), path] if column in row else path

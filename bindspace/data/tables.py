@@ -38,7 +38,7 @@ def alternatives(value: Any) -> list[Any]:
 
 
 def find_manifest(path: str | Path) -> Path:
-    """The manifest file that a path names: itself, the one `manifest.*` in the folder, or that beside an index of shards.
+    """The manifest file that a path names: itself, `manifest.*` in the folder, or that beside an index of shards.
 
     Raises `UserError`.
     """

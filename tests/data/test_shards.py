@@ -32,7 +32,7 @@ EVENTS = 14
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
-    """Events with missing sides, alternatives, fragments of shared recordings, an attribute, info, and a bad picture."""
+    """Events with missing sides, alternatives, fragments of shared recordings, info, and a bad picture."""
     root = tmp_path_factory.mktemp("files")
     rng, rows = np.random.default_rng(0), []
     for i in range(EVENTS):
