@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _inside(path: Path, root: Path) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise BadSample(f"expected a path below {root}, got {path}: absolute paths and `..` are refused")
     try:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
+        if not (root / path).resolve().is_relative_to(_resolved(root)):
             raise BadSample(f"expected a path below {root}, got a link that leads out of it")
         if not (root / path).is_file():
             raise BadSample(f"expected a file, found none at {root / path}")
@@ -94,6 +95,11 @@ def _inside(path: Path, root: Path) -> Path:
             raise
         raise BadSample(f"expected a path that can be opened, got {str(path)!r} ({error})") from error
     return root / path
+
+
+@lru_cache(maxsize=64)
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def read_cell(
