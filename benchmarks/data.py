@@ -49,7 +49,7 @@ def compare(group: str, cases: dict[str, Callable[[], object]], rounds: int, sam
 
 
 def bytes_cases(folder: Path, events: int) -> dict[str, Callable[[], object]]:
-    """An event's two files in random order, without decoding; and with their digests, as a training batch needs them."""
+    """An event's two files in random order, not decoded; and with their digests, as a training batch needs them."""
     rng, rows = np.random.default_rng(0), []
     for side in SIDES:
         (folder / "files" / side).mkdir(parents=True)
