@@ -36,16 +36,13 @@ def test_a_number_of_processes_that_does_not_fit_is_a_sentence(sources, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_job_of_submitit_that_was_killed_goes_on_and_other_settings_are_refused(sources, tmp_path):
+def test_a_job_of_submitit_goes_on_with_a_run_that_was_killed(sources, tmp_path):
     often = [*sources, "trainer.checkpoint_every=2"]
     bindspace("train", *often, "out=unbroken", "seed=1", cwd=tmp_path)
-    job = [*often, "seed=1", "out=sweep", "hydra/launcher=submitit_local"]
+    job = [*often, "seed=1", "out=sweep", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=60"]
     checkpoint = tmp_path / "sweep/0/checkpoints/last.ckpt"
     start_and_kill(["train", "-m", *often, "seed=1,2", "out=sweep"], tmp_path, checkpoint, saves=2)
     assert not (tmp_path / "sweep/0/space").exists()
     bindspace("train", "-m", *job, cwd=tmp_path)
     assert weights(tmp_path / "sweep/0") == weights(tmp_path / "unbroken")
-    command = [sys.executable, "-m", "bindspace", "train", "-m", *often, "seed=3", "out=sweep", "hydra.verbose=false"]
-    done = subprocess.run(command, cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True)
-    assert (done.returncode, "holds a run of other settings" in done.stderr) == (2, True), done.stderr
     assert Path(tmp_path / "sweep/.submitit").is_dir()
