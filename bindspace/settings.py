@@ -112,8 +112,8 @@ class Stage:
 class TrainerSettings:
     """`trainer.*`: how the steps are run."""
 
-    devices: int = 1  # processes on a node
-    nodes: int = 1  # machines; torchrun or srun starts the processes on each
+    devices: int = 1
+    nodes: int = 1  # machines with so many devices each; torchrun or srun starts the processes
     accelerator: str = "auto"
     precision: Precision = Precision.auto
     threads: int | None = None  # None: as many as there are cores
