@@ -21,6 +21,7 @@ from bindspace.settings import TrainRun
 CHANGEABLE = [
     "stages.N.steps",
     "trainer.devices",
+    "trainer.nodes",
     "trainer.threads",
     "trainer.progress",
     "trainer.checkpoint_every",

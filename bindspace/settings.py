@@ -113,6 +113,7 @@ class TrainerSettings:
     """`trainer.*`: how the steps are run."""
 
     devices: int = 1
+    nodes: int = 1  # machines with so many devices each; torchrun or srun starts the processes
     accelerator: str = "auto"
     precision: Precision = Precision.auto
     threads: int | None = None  # None: as many as there are cores

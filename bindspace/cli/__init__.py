@@ -19,6 +19,7 @@ VERBS = {
     "benchmark": ("benchmark", "measure what emerged in a space, on a matched pool"),
     "embed": ("embed", "write the vectors of files, texts or a manifest"),
     "manifest": ("manifest", "write a manifest of files in folders"),
+    "shard": ("shard", "write a manifest and its files as tar shards, or index such shards"),
     "plugins": ("plugins", "list what is installed, and what failed to load and why"),
 }
 HELP = ("-h", "--help", "help")

@@ -28,6 +28,7 @@ CHECKS: list[Check] = [
     ("optim.warmup", *SHARE),
     ("optim.clip", *AT_LEAST_0),
     ("trainer.devices", *AT_LEAST_1),
+    ("trainer.nodes", *AT_LEAST_1),
     ("trainer.accumulate", *AT_LEAST_1),
     ("trainer.checkpoint_every", *AT_LEAST_1),
     ("trainer.val_every", *AT_LEAST_0),

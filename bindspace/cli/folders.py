@@ -9,20 +9,23 @@ from datetime import datetime
 from pathlib import Path
 
 from bindspace.errors import UserError
+from bindspace.launch import agreed, by_slurm, by_torchrun, slurm_name
 
 CONFIG = "config.yaml"
 OF_A_START = (CONFIG, "environment.json")  # what a run leaves that was refused when it read its data
 
 
-def is_child() -> bool:
-    """Whether another rank has named the folder and started this process."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
-
-
-def dated(out: str | None, experiment: str) -> Path:
-    """`out`, or outputs/<experiment>/<date_time>, with a number where two runs start within a second."""
+def named(out: str | None, experiment: str) -> Path:
+    """`out`, or outputs/<experiment>/<date_time>; under SLURM its job in the place of the time. Equal on all ranks."""
     if out is not None:
         return Path(out).absolute()
+    if by_slurm():
+        return (Path("outputs") / experiment / slurm_name()).absolute()
+    return Path(agreed(str(_dated(experiment)))) if by_torchrun() else _dated(experiment)
+
+
+def _dated(experiment: str) -> Path:
+    """By date and time, with a number where two runs start within a second."""
     base = Path("outputs") / experiment / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = base, 1
     while folder.exists():
@@ -38,9 +41,6 @@ def claimed(folder: Path, *, latest: bool) -> Iterator[None]:
     Raises `UserError` where that cannot be done. Where the block raises one before the run has left anything of its
     own, the folder is taken back, and `latest` points where it did before.
     """
-    if is_child():
-        yield
-        return
     if (folder / CONFIG).exists():
         raise UserError(f"{folder} holds a run already: go on with it by run={folder}, or choose another out=")
     made, link, pointed = _make(folder), folder.with_name("latest"), False

@@ -17,7 +17,7 @@ COMMENT = re.compile(r"^    (\w+): .*?#\s*(.+)$", re.MULTILINE)
 TRAIN = """\
 usage: bindspace train [key=value ...]     train a space, save it, and measure it where there is data.test
        bindspace train run=FOLDER          go on with a run that was stopped (stages.N.steps, trainer.devices,
-                                           trainer.threads, data.workers and logger.* may change)
+                                           trainer.nodes, trainer.threads, data.workers and logger.* may change)
        bindspace train extend=SPACE +modality=NAME   bind newcomers to a saved space, whose towers stand still
        bindspace train -m key=a,b ...      one run for each value
 

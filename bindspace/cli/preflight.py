@@ -67,6 +67,8 @@ def known_key(command: str, key: str) -> list[Any]:
     """
     known_root(command, key)
     path, kinds, hints = key.split("."), [SCHEMAS[command]], list[Any]()
+    if path[0] == "hydra":  # checked by Hydra
+        return []
     for depth, part in enumerate(path):
         if depth == 1 and path[0] == MODALITY:
             kinds = [kind for _, kind in registry.healthy() if kind.modality == part]

@@ -7,14 +7,16 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bindspace.cli.arguments import split
-from bindspace.cli.folders import CONFIG, claimed, dated, is_child
+from bindspace.cli.folders import CONFIG, claimed, named
 from bindspace.cli.preflight import preflight
 from bindspace.errors import UserError
 from bindspace.files import check_place
+from bindspace.launch import check_world, is_first, is_restart, wait_for
 
 if TYPE_CHECKING:
     from bindspace.settings import Pair, TrainRun
@@ -48,7 +50,10 @@ def train(
     cfg: bool = False,
     resolve: bool = False,
 ) -> int:
-    """Composes and trains one run. `folder`: None chooses it; `cfg`: print the config and do nothing."""
+    """Composes and trains one run. `folder`: of a job of a sweep, which goes on where it was stopped; None chooses one.
+
+    `cfg`: print the config and do nothing.
+    """
     from bindspace.cli.checks import check_run
     from bindspace.cli.compose import compose_train
 
@@ -59,7 +64,13 @@ def train(
         print(OmegaConf.to_yaml(composed.config, resolve=resolve), end="")
         return 0
     pairs = check_run(settings)
-    place = folder or dated(settings.out, composed.experiment)
+    check_world(settings.trainer.devices, settings.trainer.nodes, named=bool(settings.out or folder))
+    place = folder or named(settings.out, composed.experiment)
+    if not is_first():
+        wait_for(place / CONFIG)
+        return resume([f"run={_quoted(str(place))}"], [])
+    if (folder is not None or is_restart()) and (place / CONFIG).exists():
+        return _again(settings, pairs, place)
     with claimed(place, latest=folder is None and settings.out is None), relaunchable(overrides, folders, place):
         with_sources(settings, pairs)
         settings.out = str(place)
@@ -70,11 +81,24 @@ def train(
 def _start(settings: TrainRun, folder: Path) -> None:
     from bindspace.saved_run import save_run
 
-    if not is_child():
-        save_run(settings, folder / CONFIG)
+    save_run(settings, folder / CONFIG)
     from bindspace.training.run import train as start
 
     start(settings, folder)
+
+
+def _again(settings: TrainRun, pairs: Sequence[Pair], folder: Path) -> int:
+    """Another attempt at a job that was stopped: goes on in its folder, if that holds a run of the same settings."""
+    from bindspace.saved_run import load_run
+
+    with_sources(settings, pairs)
+    settings.out = str(folder)
+    if load_run(folder / CONFIG) != settings:
+        raise UserError(
+            f"{folder} holds a run of other settings: go on with it by run={folder}, or choose another out="
+        )
+    with _command([f"run={_quoted(str(folder))}"]):
+        return resume([f"run={_quoted(str(folder))}"], [])
 
 
 def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
@@ -92,7 +116,8 @@ def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
     settings = changed_run(load_run(folder / CONFIG), values(changes, None, "train"))
     check_run(settings)
     check_place(folder)
-    if changes and not is_child():
+    check_world(settings.trainer.devices, settings.trainer.nodes, named=True)
+    if changes and is_first():
         save_run(settings, folder / CONFIG)
     from bindspace.training.run import resume as go_on
 
@@ -118,12 +143,21 @@ def relaunchable(overrides: Sequence[str], folders: Sequence[Path], folder: Path
     """
     kept = [value for value in overrides if not value.startswith(("out=", "hydra.", "hydra/"))]
     flags = [f"--config-dir={path.resolve()}" for path in folders]
-    before = sys.argv
-    sys.argv = [before[0], "train", *flags, *kept, f"out={_quoted(str(folder))}"]
+    with _command([*flags, *kept, f"out={_quoted(str(folder))}"]):
+        yield
+
+
+@contextmanager
+def _command(arguments: Sequence[str]) -> Iterator[None]:
+    """`sys.argv` is `bindspace train ARGUMENTS`; where another program called us (submitit), so is the main module."""
+    program, before, spec = sys.modules["__main__"], sys.argv, sys.modules["__main__"].__spec__
+    if spec is not None and not spec.name.startswith("bindspace"):
+        program.__spec__ = find_spec("bindspace.__main__")
+    sys.argv = [before[0], "train", *arguments]
     try:
         yield
     finally:
-        sys.argv = before
+        sys.argv, program.__spec__ = before, spec
 
 
 def _quoted(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -35,6 +36,11 @@ class Batch:
     vectors: dict[str, Tensor] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)  # by event, for the ledger
+    seconds: dict[str, float] = field(default_factory=dict)  # spent on it by `read` and `prepare`, where it was made
+
+    def spend(self, part: str, since: float) -> None:
+        """Adds the time since then, a `perf_counter()`, to what a part has taken."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - since
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""
@@ -49,4 +55,5 @@ class Batch:
             move(self.vectors),
             self.bad,
             self.groups,
+            self.seconds,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -72,21 +73,27 @@ class Events:
     def _prepare(
         self, batch: Batch, column: Column, cells: np.ndarray, seeds: np.ndarray | None, reader: Reader
     ) -> np.ndarray:
+        began = perf_counter()
         samples, kept = reader.read(column, cells)
+        batch.spend("read", began)
         if samples:
+            began = perf_counter()
             chosen = None if seeds is None else seeds[kept].tolist()
             augment = "none" if seeds is None else self.augment
             batch.inputs[column.name] = column.config.prepare(samples, seeds=chosen, augment=augment)
+            batch.spend("prepare", began)
         return kept
 
 
 def _look_up(batch: Batch, column: Column, cells: np.ndarray, cached: Tensor, reader: Reader) -> np.ndarray:
+    began = perf_counter()
     found = cached[torch.from_numpy(cells)]
     for cell in cells[found.isnan().any(1).numpy()].tolist():
         reader.refuse(column, cell, "it has no cached vector")
     kept = reader.identify(column, cells)
     if kept.any():
         batch.vectors[column.name] = found[torch.from_numpy(kept)]
+    batch.spend("read", began)
     return kept
 
 

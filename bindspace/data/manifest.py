@@ -14,6 +14,7 @@ from typing import Any
 
 from bindspace import registry
 from bindspace.data.folders import build_manifest
+from bindspace.data.shards import INDEX, Shards
 from bindspace.data.tables import Row, alternatives, find_manifest, parse_table, write_manifest
 from bindspace.errors import UserError, unknown
 from bindspace.settings import Pair, Source
@@ -38,7 +39,7 @@ class Manifest:
     """A source's rows (after its `where`), each with a unique `id`, and where their paths lead.
 
     `sha256` is that of the whole file's bytes. `key` names this selection of rows: the path, or the path and what was
-    selected from it; cached vectors are filed under it.
+    selected from it; cached vectors are filed under it. `shards`: where the media lie if not in files of their own.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Manifest:
     sha256: str
     source: Source
     key: str
+    shards: Shards | None = None
 
     @classmethod
     def load(cls, source: Source, modalities: Sequence[str]) -> Manifest:
@@ -59,9 +61,10 @@ class Manifest:
             raise UserError(f"cannot read {path} ({error.strerror}): check who may read it") from error
         rows, columns = parse_table(content, path)
         _number_rows(rows, path)
-        manifest = cls(
-            path, _root(source, path), rows, columns, hashlib.sha256(content).hexdigest(), source, _key(source, path)
-        )
+        root, index = _root(source, path), path.with_name(INDEX)
+        shards = Shards(index, root) if index.is_file() else None
+        sha256 = hashlib.sha256(content).hexdigest()
+        manifest = cls(path, root, rows, columns, sha256, source, _key(source, path), shards)
         _check_settings(manifest, modalities)
         return manifest._where(source.where) if source.where else manifest
 

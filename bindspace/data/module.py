@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,10 +15,14 @@ from torch.utils.data.distributed import DistributedSampler
 from bindspace.data.batch import Batch
 from bindspace.data.dataset import TrainBatches, ValBatches, Vectors, load_manifest
 from bindspace.data.manifest import Manifest, check_groups, split_validation
+from bindspace.errors import UserError
 from bindspace.modality import ModalityConfig
 from bindspace.settings import DataSettings, Pair, Source
 
 PREFETCH = 4  # batches that a worker is ahead
+IN_WORKER = re.compile(
+    r"^Caught .* in DataLoader worker process.*^[\w.]*(?:UserError|PluginError): (.*)", re.DOTALL | re.M
+)
 
 
 class StepSampler(DistributedSampler[int]):
@@ -104,6 +110,24 @@ class BindData(LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch's tensors."""
         return batch.to(device)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """What a loader worker raises for people comes back as they would read it, without the worker's traceback."""
+    try:
+        yield
+    except UserError as error:
+        if (told := IN_WORKER.search(str(error))) is None:
+            raise
+        raise type(error)(told[1].strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a loader worker was killed, as happens when memory runs out: lower data.workers, data.memory_gb or "
+            "data.batch, then go on with run=FOLDER"
+        ) from error
 
 
 def _one_thread(worker: int) -> None:

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from bindspace.data.batch import BadRow
 from bindspace.data.fragments import Fragment, canonical, split_fragment
 from bindspace.data.manifest import Manifest, cells_of
+from bindspace.data.shards import Shards, Stored
 from bindspace.modality import BadSample, Cell, ModalityConfig
 
 GIB = 2**30
@@ -27,19 +29,21 @@ GIB = 2**30
 class Medium:
     """One alternative of a cell: what `read` gets, and the fragment of it that is meant."""
 
-    source: Any  # a Path, bytes, or a value
+    source: Any  # a Path, a file in a shard, bytes, or a value
     fragment: Fragment = field(default_factory=dict)
 
-    def digest(self, files: dict[Path, bytes] | None = None) -> bytes:
+    def digest(self, files: dict[Path | Stored, bytes] | None = None) -> bytes:
         """SHA-256 of the content, and of that and the fragment if there is one. `files` keeps those of whole files."""
-        whole = self._file_digest({} if files is None else files) if isinstance(self.source, Path) else None
+        whole = self._file_digest({} if files is None else files) if isinstance(self.source, (Path, Stored)) else None
         whole = whole or hashlib.sha256(_value_bytes(self.source)).digest()
         if not self.fragment:
             return whole
         return hashlib.sha256(whole + b"#" + canonical(self.fragment).encode()).digest()
 
-    def _file_digest(self, files: dict[Path, bytes]) -> bytes:
-        if self.source not in files:
+    def _file_digest(self, files: dict[Path | Stored, bytes]) -> bytes:
+        if self.source not in files and isinstance(self.source, Stored):
+            files[self.source] = hashlib.sha256(self.source.read_bytes()).digest()
+        elif self.source not in files:
             try:
                 with self.source.open("rb") as file:
                     files[self.source] = hashlib.file_digest(file, "sha256").digest()
@@ -49,8 +53,9 @@ class Medium:
 
     def read(self, config: ModalityConfig, info: Mapping[str, Any]) -> Any:
         """The decoded sample. Raises `BadSample`, whatever `read` raised."""
+        source = self.source.read_bytes() if isinstance(self.source, Stored) else self.source
         try:
-            return config.read(self.source, {**info, **self.fragment})
+            return config.read(source, {**info, **self.fragment})
         except (BadSample, MemoryError):
             raise
         except Exception as error:  # decoders raise anything at all
@@ -64,21 +69,24 @@ def _value_bytes(value: Any) -> bytes:
     return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
 
 
-def open_cell(kind: Cell, cell: Any, root: Path) -> Medium:
-    """What one alternative of a cell stands for. Paths never leave `root`. Raises `BadSample`."""
+def open_cell(kind: Cell, cell: Any, root: Path, shards: Shards | None = None) -> Medium:
+    """What one alternative of a cell stands for: a file below `root`, or where there are shards, one in them.
+
+    Paths never leave `root`. Raises `BadSample`.
+    """
     if kind is Cell.value or isinstance(cell, bytes):
         return Medium(cell)
     if not isinstance(cell, str) or not cell:
         raise BadSample(f"expected a path, got {type(cell).__name__} {cell!r}")
     text, fragment = split_fragment(cell)
-    return Medium(_inside(Path(text), root), fragment)
+    return Medium(shards.find(str(Path(text))) if shards else _inside(Path(text), root), fragment)
 
 
 def _inside(path: Path, root: Path) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise BadSample(f"expected a path below {root}, got {path}: absolute paths and `..` are refused")
     try:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
+        if not (root / path).resolve().is_relative_to(_resolved(root)):
             raise BadSample(f"expected a path below {root}, got a link that leads out of it")
         if not (root / path).is_file():
             raise BadSample(f"expected a file, found none at {root / path}")
@@ -87,6 +95,11 @@ def _inside(path: Path, root: Path) -> Path:
             raise
         raise BadSample(f"expected a path that can be opened, got {str(path)!r} ({error})") from error
     return root / path
+
+
+@lru_cache(maxsize=64)
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def read_cell(
@@ -126,7 +139,7 @@ class Column:
 
     def medium(self, cell: int) -> Medium:
         """What `read` gets of a cell. Raises `BadSample`."""
-        return open_cell(self.config.cell, self.cells[cell], self.manifest.root)
+        return open_cell(self.config.cell, self.cells[cell], self.manifest.root, self.manifest.shards)
 
     def bad_row(self, cell: int, reason: str) -> BadRow:
         """The report of a cell that could not be read."""
@@ -155,7 +168,7 @@ class Reader:
     def __init__(self, memory_gb: float = 0.0) -> None:
         self.memory_left = int(memory_gb * GIB)
         self._stores: dict[tuple[str, str, str], _Store] = {}
-        self._files: dict[Path, bytes] = {}
+        self._files: dict[Path | Stored, bytes] = {}
         self._bad: list[BadRow] = []
 
     def take_bad(self) -> list[BadRow]:

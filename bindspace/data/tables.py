@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bindspace.data.shards import INDEX
 from bindspace.errors import UserError
 from bindspace.files import write_bytes
 
@@ -37,14 +38,20 @@ def alternatives(value: Any) -> list[Any]:
 
 
 def find_manifest(path: str | Path) -> Path:
-    """The manifest file that a path names: itself, or the one `manifest.*` in the folder. Raises `UserError`."""
+    """The manifest file that a path names: itself, `manifest.*` in the folder, or that beside an index of shards.
+
+    Raises `UserError`.
+    """
     path = Path(path).expanduser()
+    if path.name == INDEX and path.is_file():
+        path = path.parent
     if path.is_dir():
         names = [f"manifest{suffix}" for suffix in SUFFIXES]
         found = [path / name for name in names if (path / name).is_file()]
         if not found:
+            verb = "shard tars='*.tar'" if any(path.glob("*.tar")) else "manifest"
             raise UserError(
-                f"no manifest in the folder {path}: looked for {', '.join(names)}; `bindspace manifest` writes one"
+                f"no manifest in the folder {path}: looked for {', '.join(names)}; `bindspace {verb}` writes one"
             )
         if len(found) > 1:
             raise UserError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from bindspace.launch import is_first
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ def is_first_rank() -> bool:
     """Whether this process is the one that writes; also before the ranks have met."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return is_first()
 
 
 def gather_counts(counts: Tensor) -> Tensor:

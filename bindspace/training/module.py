@@ -7,6 +7,7 @@ Usable in a Trainer of one's own:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,12 +130,18 @@ class BindModule(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The weighted sum of the pairs' losses on one batch. Collective: every rank calls it with its own share."""
-        z = self.vectors(batch)
-        total = self._zero()
-        for pair, a, b in self._sides(batch, z):
-            total = total + pair.weight * self._pair_loss(pair, a, b, batch)
+        with self._timed("encode"):
+            z = self.vectors(batch)
+        with self._timed("loss"):
+            total = self._zero()
+            for pair, a, b in self._sides(batch, z):
+                total = total + pair.weight * self._pair_loss(pair, a, b, batch)
         self.log("train/loss", total.detach(), prog_bar=True)
         return total
+
+    def _timed(self, part: str) -> AbstractContextManager[Any]:
+        """Tells the trainer's profiler, if there is a trainer, which part of the step this is."""
+        return self._trainer.profiler.profile(part) if self._trainer is not None else nullcontext()  # type: ignore[attr-defined]
 
     def _zero(self) -> Tensor:
         """Zero with a gradient path, so that a batch without any row of a pair still goes through backward."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -18,8 +20,10 @@ from bindspace import __version__
 from bindspace.bundle import save
 from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load_pool, split_validation
 from bindspace.data.bad_rows import LISTING
+from bindspace.data.module import one_sentence
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
+from bindspace.launch import by_slurm
 from bindspace.lora import merge_space
 from bindspace.pairs import METRIC, resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
@@ -34,6 +38,8 @@ from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule, add_temperatures, new_ledger
 from bindspace.training.quiet import quiet
 from bindspace.training.schedule import Phase, resolve
+from bindspace.training.throughput import FILE as THROUGHPUT
+from bindspace.training.throughput import ReportThroughput, StepClock, table
 from bindspace.training.vectors import cache_vectors
 
 
@@ -57,6 +63,7 @@ class Session:
     still: set[str] = field(default_factory=set)  # what comes from the space that the run extends
     phases: list[Phase] = field(default_factory=list)
     rebuilt: dict[str, str] = field(default_factory=dict)  # fingerprints of what was read from files and never moves
+    throughput: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(run: TrainRun, folder: Path) -> None:
@@ -95,6 +102,8 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             fit(session, phase, index, first_step, here)
         first_step += phase.steps
     if is_first_rank():
+        if run.trainer.progress and session.throughput:
+            print("\n".join(map(table, session.throughput)), file=sys.stderr)
         if len(bad):
             warnings.warn(f"{len(bad)} cells could not be read and were skipped: see {bad.listing}", stacklevel=2)
         space = session.space.cpu()
@@ -219,7 +228,8 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     data = data_of(session, phase, index, manifests)
     data.start_step = step * run.trainer.accumulate
     trainer = trainer_of(session, phase, index, first_step + step)
-    trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
+    with one_sentence():
+        trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
 
 
 def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
@@ -253,19 +263,22 @@ def loggers_of(run: TrainRun, folder: Path, start: int) -> list[Logger]:
 
 def trainer_of(session: Session, phase: Phase, index: int, start: int) -> L.Trainer:
     """The Lightning Trainer of one phase; `start`: the step over all phases that it begins at."""
-    run, folder = session.run, session.folder
-    several = run.trainer.devices > 1
+    run, folder, clock = session.run, session.folder, StepClock()
+    report = ReportThroughput(phase.name, clock, run.data.workers, folder / THROUGHPUT, session.throughput)
+    several = run.trainer.devices * run.trainer.nodes > 1
     return L.Trainer(
         max_steps=phase.steps,
         max_epochs=-1,
         accelerator=run.trainer.accelerator,
         devices=run.trainer.devices,
+        num_nodes=run.trainer.nodes,
         strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
         precision=precision(run.trainer.precision, run.trainer.accelerator),  # type: ignore[arg-type]
         accumulate_grad_batches=run.trainer.accumulate,
         logger=loggers_of(run, folder, start),
-        callbacks=callbacks_of(session, phase, index),
-        plugins=[WholeCheckpoints()],
+        callbacks=[report, *callbacks_of(session, phase, index)],
+        profiler=clock,
+        plugins=[WholeCheckpoints(), *cluster()],
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -275,6 +288,11 @@ def trainer_of(session: Session, phase: Phase, index: int, start: int) -> L.Trai
         limit_val_batches=0,
         log_every_n_steps=run.trainer.log_every,
     )
+
+
+def cluster() -> list[ClusterEnvironment]:
+    """SLURM without Lightning's requeueing: a requeued job goes on from the run's own checkpoint."""
+    return [SLURMEnvironment(auto_requeue=False)] if by_slurm() else []
 
 
 def precision(asked: Precision, accelerator: str) -> str:

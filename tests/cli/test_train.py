@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,35 @@ def test_a_further_rank_uses_the_folder_that_is_there_and_writes_no_config(call,
     assert Path("mine/config.yaml").stat().st_mtime_ns == before
 
 
+def test_a_requeued_job_goes_on_with_a_run_of_the_same_settings_only(call, refused, training, monkeypatch):
+    assert call("train", *MANIFEST, "out=mine").code == 0
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert call("train", *MANIFEST, "out=mine").code == 0
+    name, run, folder, argv = training[1]
+    assert (name, run, folder) == ("resume", training[0][1], training[0][2])
+    assert argv[1:] == ["train", f"run='{folder}'"]  # further ranks go on too
+    assert "holds a run of other settings" in refused("train", *MANIFEST, "out=mine", "seed=1")
+    assert call("train", *MANIFEST, "out=new").code == 0
+    assert [name for name, *_ in training] == ["train", "resume", "train"]
+
+
+def test_further_ranks_are_bindspace_whatever_program_called_it(call, training, monkeypatch):
+    found = []
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", find_spec("json.tool"))
+    start = lambda run, folder: found.append(sys.modules["__main__"].__spec__.name)  # noqa: E731
+    monkeypatch.setattr(sys.modules["bindspace.training.run"], "train", start)
+    assert call("train", *MANIFEST, "out=mine").code == 0
+    assert found == ["bindspace.__main__"]
+    assert sys.modules["__main__"].__spec__.name == "json.tool"
+
+
+def test_too_few_processes_are_said_before_a_folder_is_made(refused, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "torchrun started 2 processes" in refused("train", *MANIFEST, "out=mine")
+    assert not Path("mine").exists()
+
+
 def test_cfg_prints_the_config_and_does_nothing(call, training):
     outcome = call("train", "--cfg", "job", "size=base")
     assert yaml.safe_load(outcome.out)["dim"] == "${sized:128,256,512}"
@@ -300,6 +330,16 @@ def test_a_sweep_runs_each_combination_in_a_folder_of_its_own(call, training, mo
     assert argv[:2] == ["bindspace", "train"]
     run = compose_train(argv[2:])[0]
     assert (list(run.modality), run.seed, run.out) == (["image", "text", "audio"], 1, str(training[2][2]))
+
+
+def test_the_same_sweep_goes_on_and_one_of_other_settings_is_refused(call, training, capsys):
+    sweep_of = ["train", "-m", *MANIFEST, "modality=[image,text]", "out=all", "hydra.job.name=mine"]
+    assert call(*sweep_of, "seed=1,2").code == 0
+    assert call(*sweep_of, "seed=1,2").code == 0
+    assert [name for name, *_ in training] == ["train", "train", "resume", "resume"]
+    assert [run.seed for _, run, *_ in training] == [1, 2, 1, 2]
+    outcome = call(*sweep_of, "seed=3,4")
+    assert (outcome.code, "holds a run of other settings" in outcome.err) == (2, True)
 
 
 def test_a_sweep_is_named_after_its_experiment(call, training, moon):

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -352,3 +353,37 @@ def test_examples_are_read_and_tell_ten_concepts_apart():
     picture = config.show(waves[3])
     assert picture.height == 4 * config.mels
     assert len(picture.getcolors(picture.width * picture.height)) > 100
+
+
+# --- only what is needed is read
+
+
+class Counted(io.FileIO):
+    """A file that counts the bytes that are read from it."""
+
+    total = 0
+
+    def readinto(self, buffer):
+        count = super().readinto(buffer)
+        Counted.total += count
+        return count
+
+    def read(self, size=-1):
+        data = super().read(size)
+        Counted.total += len(data)
+        return data
+
+
+@pytest.mark.parametrize(("form", "share"), [("WAV", 0.05), ("FLAC", 0.12)])
+def test_of_a_long_file_little_more_than_the_fragment_is_read(tmp_path, monkeypatch, form, share):
+    path = tmp_path / f"long.{form.lower()}"
+    wave = 0.1 * np.random.default_rng(0).standard_normal(60 * 16000)
+    soundfile.write(path, wave, 16000, format=form, subtype="PCM_16")
+    monkeypatch.setattr(Path, "open", lambda self, mode="r": Counted(self, mode))
+    resampled = []
+    monkeypatch.setattr("bindspace_audio.reading.resampled", lambda wave, *_: resampled.append(len(wave)) or wave)
+    Counted.total = 0
+    sample = AudioConfig(rate=8000).read(path, {"t": (30.0, 32.0)})
+    assert len(sample) == 2 * 16000
+    assert Counted.total < share * path.stat().st_size
+    assert resampled == [2 * 16000]
