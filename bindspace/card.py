@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bindspace.ledger import said
+
 if TYPE_CHECKING:
     from bindspace.ledger import Ledger
     from bindspace.space import Space
@@ -67,12 +69,6 @@ def _trained(ledger: Ledger | None) -> str:
     if ledger.selected_on:
         lines.append(f"Selected on: {', '.join(ledger.selected_on)}.")
     return "\n\n".join(lines)
-
-
-def said(declaration: Mapping[str, Any]) -> str:
-    """A declaration as people read it: the pair, what it was trained on, and who says so."""
-    on = f" on {declaration['note']}" if declaration["note"] else ""
-    return f"{'-'.join(declaration['pair'])}{on}, by {declaration['by']}"
 
 
 def _claims(space: Space) -> str:

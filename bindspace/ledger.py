@@ -165,6 +165,10 @@ class Ledger:
         record = self.pairs.get(_key(a, b))
         return list(record.shaped_by) if record else []
 
+    def declared_of(self, a: str, b: str) -> list[str]:
+        """Who says of foreign weights that the pair was trained, and on what: for people."""
+        return [said(each) for each in self.declarations if _key(*each["pair"]) == _key(a, b)]
+
     def seen(self, name: str, digests: Any) -> np.ndarray:
         """Which of these contents were seen in training under that modality, in any pair: bool (n,)."""
         rows = as_rows(digests)
@@ -254,6 +258,12 @@ class Ledger:
 
     def _declared(self) -> set[tuple[str, str]]:
         return {_key(*declaration["pair"]) for declaration in self.declarations}
+
+
+def said(declaration: Mapping[str, Any]) -> str:
+    """A declaration as people read it: the pair, what it was trained on, and who says so."""
+    on = f" on {declaration['note']}" if declaration["note"] else ""
+    return f"{'-'.join(declaration['pair'])}{on}, by {declaration['by']}"
 
 
 def _key(a: str, b: str) -> tuple[str, str]:

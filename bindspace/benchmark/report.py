@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.files import json_bytes, write_together
+from bindspace.ledger import said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,6 +77,8 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             *_table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
+    if words := _declared(report):
+        lines += ["", words]
     if report["zero_shot"]:
         lines += ["", "### Zero-shot classification", "", *_table(ZERO_SHOT, map(_zero_shot_row, report["zero_shot"]))]
     lines += ["", "### Gap between modalities", "", *_table(GAP, map(_gap_row, report["gap"]))]
@@ -86,6 +89,12 @@ def _left_out(protocol: Mapping[str, Any]) -> str:
     return (
         f"Left out because a modality was missing: {protocol['left_out']} events; unreadable cells: {protocol['bad']}."
     )
+
+
+def _declared(report: Mapping[str, Any]) -> str:
+    """What is said, and not recorded, of the weights; empty where nothing is."""
+    found = [said(each) for each in report["ledger"].get("declarations", [])]
+    return f"Declared of foreign weights, not recorded: {'; '.join(found)}." if found else ""
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
@@ -196,6 +205,8 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
         console.print(table)
         if protocol["left_out"] or protocol["bad"]:
             console.print(_left_out(protocol), highlight=False)
+        if words := _declared(pool):
+            console.print(words, highlight=False, soft_wrap=True)
 
 
 def _console_columns(report: Mapping[str, Any], width: int) -> list[str]:

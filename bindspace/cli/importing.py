@@ -59,7 +59,7 @@ def _load(given: Asked, weights: Path) -> Space:
 
 def _summary(space: Space) -> str:
     """Modalities with their parameters, and what is declared of these weights."""
-    from bindspace.card import said
+    from bindspace.ledger import said
 
     towers = [
         f"{name} {parameters(sum(p.numel() for p in space.towers[name].parameters()))}" for name in space.modalities
