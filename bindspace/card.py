@@ -63,11 +63,16 @@ def _trained(ledger: Ledger | None) -> str:
         term = ledger.pairs[a, b].paired
         rows.append([f"{a}-{b}", str(term.steps), str(term.examples), ", ".join(ledger.shaped_by(a, b)) or "-"])
     lines = [_table(["pair", "steps", "examples", "also shaped by"], rows) if rows else "No pair, on record."]
-    for declaration in ledger.declarations:
-        lines.append(f"Declared, not recorded: {'-'.join(declaration['pair'])}, by {declaration['by']}.")
+    lines += [f"Declared, not recorded: {said(declaration)}." for declaration in ledger.declarations]
     if ledger.selected_on:
         lines.append(f"Selected on: {', '.join(ledger.selected_on)}.")
     return "\n\n".join(lines)
+
+
+def said(declaration: Mapping[str, Any]) -> str:
+    """A declaration as people read it: the pair, what it was trained on, and who says so."""
+    on = f" on {declaration['note']}" if declaration["note"] else ""
+    return f"{'-'.join(declaration['pair'])}{on}, by {declaration['by']}"
 
 
 def _claims(space: Space) -> str:

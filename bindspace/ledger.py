@@ -39,6 +39,17 @@ class Ledger:
         return ledger
 
     @classmethod
+    def declared(cls, modalities: Iterable[str], by: str, pairs: Mapping[tuple[str, str], str]) -> Ledger:
+        """The record of foreign weights: nothing was seen, but `by` says that these pairs were trained, each on what.
+
+        A pair may name a modality that is not among `modalities`: it is then a leg to what has been left out.
+        """
+        ledger = cls.new(dict.fromkeys(modalities, "declared"))
+        for pair, data in pairs.items():
+            ledger.declare(pair, by, data)
+        return ledger
+
+    @classmethod
     def unknown(cls, reason: str) -> Ledger:
         """A ledger that knows nothing, and why: every status is `unknown`."""
         ledger = cls()

@@ -34,7 +34,8 @@ def listing() -> Iterator[str]:
     for group, title in TITLES.items():
         rows = list(_rows(group, failures))
         if rows:
-            serves, presets = ("serves", "presets") if group == registry.MODALITIES else ("", "")
+            serves = {registry.MODALITIES: "serves", registry.FORMATS: "holds"}.get(group, "")
+            presets = "presets" if group == registry.MODALITIES else ""
             yield from _table([title, serves, "package", "version", presets], rows)
             yield ""
     for name, brought in registry.presets().items():
@@ -59,7 +60,8 @@ def _rows(group: str, failures: list[str]) -> Iterator[list[str]]:
                 yield [name, "(failed)", plugin.package, plugin.version, ""]
             continue
         served = loaded.modality if group == registry.MODALITIES else ""
-        yield [name, served, owners[0].package, owners[0].version, _presets(owners[0].package, served)]
+        holds = " ".join(loaded.modalities) if group == registry.FORMATS else served
+        yield [name, holds, owners[0].package, owners[0].version, _presets(owners[0].package, served)]
 
 
 def _presets(package: str, served: str) -> str:
