@@ -11,9 +11,9 @@ from bindspace_imagebind.base import ImagebindConfig
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from bindspace_imagebind.towers import Shape
+    from bindspace_imagebind.towers import Shape, Trunk
 
 RATE = 16000  # Hz
 GRID, STRIDE = (12, 19), 10  # patches over bands and frames, which overlap
@@ -67,7 +67,7 @@ class AudioImagebindConfig(ImagebindConfig):
             inputs["owner"] = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
         return inputs
 
-    def tower(self, shape: Shape) -> nn.Module:
+    def tower(self, shape: Shape) -> Trunk:
         """A vision transformer over overlapping patches of the spectrogram."""
         from bindspace_imagebind.towers import GridTower
 

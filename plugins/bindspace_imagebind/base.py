@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
-    from bindspace_imagebind.towers import Shape
+    from bindspace_imagebind.towers import Shape, Trunk
 
 
 @dataclass(kw_only=True)
@@ -41,7 +40,9 @@ class ImagebindConfig(ModalityConfig):
         import torch
 
         if not pretrained or self.weights is None:
-            return self.tower(self.shape())
+            tower = self.tower(self.shape())
+            tower.draw()
+            return tower
         from bindspace_imagebind.keys import open_checkpoint
 
         with torch.device("meta"):
@@ -66,8 +67,8 @@ class ImagebindConfig(ModalityConfig):
             reference=self.reference,
         )
 
-    def tower(self, shape: Shape) -> nn.Module:
-        """The modality's tower of that shape, with random weights."""
+    def tower(self, shape: Shape) -> Trunk:
+        """The modality's tower of that shape, with memory for its weights that nobody has filled."""
         raise NotImplementedError
 
     def plain(self, **settings: Any) -> ModalityConfig:

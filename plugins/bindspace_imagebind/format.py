@@ -46,7 +46,7 @@ MAX_SCALE = 100.0
 
 @dataclass(kw_only=True)
 class ImagebindFormat(FormatConfig):
-    """The state dict of the official ImageBind code: a torch file or a safetensors file, with all modalities or some."""
+    """The state dict of the official ImageBind code, with all modalities or some: a torch or a safetensors file."""
 
     modalities: ClassVar[Sequence[str]] = tuple(CONFIGS)
     suffixes: ClassVar[Sequence[str]] = (".pth", ".pt")
@@ -102,8 +102,7 @@ def _temperature(space: Space, name: str) -> Any:
     """The temperature of a modality's pair with the image, if it has one."""
     from bindspace.space import pair_name
 
-    pair = pair_name(PIVOT, name, space.pivot)
-    return space.temperatures[pair] if pair in space.temperatures else None
+    return dict(space.temperatures.items()).get(pair_name(PIVOT, name, space.pivot))
 
 
 def official(space: Space) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ from bindspace_imagebind.base import ImagebindConfig
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from bindspace_imagebind.towers import Shape
+    from bindspace_imagebind.towers import Shape, Trunk
 
 # Mean and deviation of red, green, blue in 0..1 over CLIP's training pictures (Radford et al. 2021, released code).
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -75,7 +75,7 @@ class ImageImagebindConfig(ImagebindConfig):
             inputs["owner"] = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(counts))
         return inputs
 
-    def tower(self, shape: Shape) -> nn.Module:
+    def tower(self, shape: Shape) -> Trunk:
         """A vision transformer (ViT-H/14 by default) whose patches span two frames."""
         from bindspace_imagebind.towers import ImageTower
 

@@ -11,9 +11,9 @@ from bindspace_imagebind.base import ImagebindConfig
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from bindspace_imagebind.towers import Shape
+    from bindspace_imagebind.towers import Shape, Trunk
 
 RATE, STEPS = 400.0, 2000  # Hz; steps of a clip, five seconds
 
@@ -57,7 +57,7 @@ class ImuImagebindConfig(ImagebindConfig):
         signal, _ = pad_rows(rows)
         return {"inputs": F.pad(signal.transpose(1, 2), (0, STEPS - signal.shape[1])).contiguous()} | owner
 
-    def tower(self, shape: Shape) -> nn.Module:
+    def tower(self, shape: Shape) -> Trunk:
         """A transformer over windows of 8 steps."""
         from bindspace_imagebind.towers import ImuTower
 

@@ -29,7 +29,7 @@ TABLE = [
     ("class_token", "modality_preprocessors.{m}.cls_token", ("image", *_ROWS)),
     ("positions", "modality_preprocessors.{m}.pos_embedding_helper.pos_embed", ("image", *_MAPS)),
     ("positions", "modality_preprocessors.{m}.pos_embed", ("text", "imu")),
-    ("embedding.weight", "modality_preprocessors.{m}.token_embedding.weight", ("text",)),
+    ("embedding", "modality_preprocessors.{m}.token_embedding.weight", ("text",)),
     ("stem.weight", "modality_preprocessors.{m}.rgbt_stem.proj.1.weight", ("image",)),
     ("stem.weight", "modality_preprocessors.{m}.rgbt_stem.proj.weight", ("audio", "thermal")),
     ("stem.weight", "modality_preprocessors.{m}.{m}_stem.proj.weight", ("depth", "imu")),
@@ -105,7 +105,11 @@ class Checkpoint:
         if not own:
             raise UserError(f"{self.path} holds nothing of {modality} (there is: {', '.join(self.modalities)})")
         if missing or extra:
-            said = [f"{names[0]} is {what}{_more(names)}" for names, what in ((missing, "missing"), (extra, "unexpected")) if names]
+            said = [
+                f"{names[0]} is {what}{_more(names)}"
+                for names, what in ((missing, "missing"), (extra, "unexpected"))
+                if names
+            ]
             raise UserError(f"{self.path} is no whole ImageBind checkpoint of {modality}: {' and '.join(said)}")
         for name, shape in expected.items():
             if self.shapes[name] != shape:
@@ -131,7 +135,8 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt", device="cpu") as file:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+                names = list(file.keys())
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
                 yield Checkpoint(path, shapes, file.get_tensor)
             return
         with warnings.catch_warnings():

@@ -12,9 +12,9 @@ from bindspace_imagebind.base import ImagebindConfig
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from bindspace_imagebind.towers import Shape
+    from bindspace_imagebind.towers import Shape, Trunk
 
 SIDE, GRID, STRIDE = 224, (14, 14), 16  # pixels, patches, pixels
 # Disparity as Omnivore publishes it for SUN RGB-D (Girdhar et al. 2022), whose authors ImageBind's are.
@@ -41,7 +41,7 @@ class MapConfig(ImagebindConfig):
         square = resample(samples, views(seeds, augment, len(samples)), SIDE, smooth=True)
         return {"inputs": torch.from_numpy(square)[:, None]}
 
-    def tower(self, shape: Shape) -> nn.Module:
+    def tower(self, shape: Shape) -> Trunk:
         """A vision transformer over patches of 16 pixels."""
         from bindspace_imagebind.towers import GridTower
 

@@ -67,7 +67,9 @@ def log_mel(waves: Tensor, lengths: Tensor) -> Tensor:
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)  # the first sample is its own predecessor
     shaped = (frames - PRE_EMPHASIS * before) * _hann().to(waves.dtype)
     spectrum = torch.view_as_real(torch.fft.rfft(shaped, n=FFT)).square().sum(-1)
-    mel = (spectrum[..., : FFT // 2] @ filter_bank().to(waves.dtype)).clamp(min=FLOOR).log()  # no filter reaches the Nyquist bin
+    mel = (
+        (spectrum[..., : FFT // 2] @ filter_bank().to(waves.dtype)).clamp(min=FLOOR).log()
+    )  # no filter reaches the Nyquist bin
     whole = torch.arange(mel.shape[1]) <= (lengths[:, None] - WINDOW) // HOP
     return F.pad((mel * whole[..., None]).transpose(1, 2), (0, FRAMES - mel.shape[1]))
 

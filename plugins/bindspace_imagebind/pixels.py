@@ -42,8 +42,13 @@ def centre(picture: np.ndarray, side: int) -> np.ndarray:
     """The middle square (side, side, 3) uint8 after resizing the short side, bicubic with Pillow's antialiasing."""
     height, width = picture.shape[:2]
     short = min(height, width)
-    size = (side if width == short else int(side * width / short), side if height == short else int(side * height / short))
-    resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) if size != (width, height) else picture)
+    size = (
+        side if width == short else int(side * width / short),
+        side if height == short else int(side * height / short),
+    )
+    resized = np.asarray(
+        Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) if size != (width, height) else picture
+    )
     left, top = (round((long - side) / 2) for long in size)
     return np.array(resized[top : top + side, left : left + side])  # a copy: tensors want to be writable
 

@@ -10,9 +10,9 @@ from bindspace.modality import Cell
 from bindspace_imagebind.base import ImagebindConfig
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from bindspace_imagebind.towers import Shape
+    from bindspace_imagebind.towers import Shape, Trunk
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class TextImagebindConfig(ImagebindConfig):
         check_augment(augment)
         return {"inputs": tokenize(samples)}
 
-    def tower(self, shape: Shape) -> nn.Module:
+    def tower(self, shape: Shape) -> Trunk:
         """A causal transformer."""
         from bindspace_imagebind.towers import TextTower
 

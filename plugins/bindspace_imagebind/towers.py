@@ -9,6 +9,7 @@ picture, and texts end at the last end token of their batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -103,6 +104,8 @@ class Trunk(nn.Module):
     vectors, kept so that an exported file has it again, and used with `reference` (see README.md). Image has none.
     """
 
+    position_std: float | None = None  # of a fresh table; None: one over the root of its channels
+
     def __init__(self, shape: Shape, tokens: int) -> None:
         super().__init__()
         channels, layers, heads = shape.channels, shape.layers, shape.heads
@@ -119,9 +122,25 @@ class Trunk(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.project = nn.Linear(channels, shape.width, bias=False)
         if shape.scale is not None:
-            self.register_buffer("log_scale", torch.tensor(shape.scale).log())
+            self.register_buffer("log_scale", torch.tensor(math.log(shape.scale)))
+
+    def draw(self) -> None:
+        """Random weights as the official model begins with; what is not named here begins as torch has it.
+
+        Xavier for every matrix of the blocks, biases 0 (Glorot & Bengio 2010). Apart from building, since on the meta
+        device drawing is for nothing and costs seconds of imports.
+        """
         for block in self.blocks:
-            _init_block(block)
+            assert isinstance(block, Block)
+            for linear in (block.attention.qkv, block.attention.out, block.fc1, block.fc2):
+                nn.init.xavier_uniform_(linear.weight)
+                nn.init.zeros_(linear.bias)
+            for extra in (block.attention.extra_key, block.attention.extra_value):
+                if extra is not None:
+                    nn.init.xavier_normal_(extra)
+        nn.init.normal_(self.positions, std=self.position_std or self.positions.shape[-1] ** -0.5)
+        if isinstance(class_token := getattr(self, "class_token", None), nn.Parameter):
+            nn.init.normal_(class_token, std=class_token.shape[-1] ** -0.5)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Rows as `prepare` gives them -> (R, width), before normalisation.
@@ -169,8 +188,7 @@ class GridTower(Trunk):
         self.grid, self.stride = grid, stride
         self.stem = nn.Conv2d(1, channels, 16, stride, bias=False)
         self.stem_norm = nn.LayerNorm(channels)
-        self.class_token = nn.Parameter(torch.randn(1, 1, channels) * channels**-0.5)
-        nn.init.normal_(self.positions, std=channels**-0.5)
+        self.class_token = nn.Parameter(torch.empty(1, 1, channels))
 
     def stem_tokens(self, inputs: Tensor) -> Tensor:
         """(R, 1, height, width) -> (R, 1 + patches, D): the class token, then patches row by row."""
@@ -188,9 +206,8 @@ class ImageTower(Trunk):
         super().__init__(shape, 1 + GRID * GRID)
         channels = shape.channels
         self.stem = nn.Conv3d(3, channels, (FRAMES, PATCH, PATCH), (FRAMES, PATCH, PATCH), bias=False)
-        self.class_token = nn.Parameter(torch.randn(1, 1, channels) * channels**-0.5)
+        self.class_token = nn.Parameter(torch.empty(1, 1, channels))
         self.norm_in = nn.LayerNorm(channels, EPS)
-        nn.init.normal_(self.positions, std=channels**-0.5)
 
     def stem_tokens(self, inputs: Tensor) -> Tensor:
         """(R, 3, h, w) or two frames each, (R, 3, 2, h, w) -> (R, 1 + patches, D); h = w, a multiple of 14."""
@@ -220,13 +237,14 @@ class ImageTower(Trunk):
 class ImuTower(Trunk):
     """IMU: 250 windows of 8 steps; a window is flattened channel by channel."""
 
+    position_std = 0.01
+
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape, 1 + WINDOWS)
         channels = shape.channels
         self.stem = nn.Linear(6 * STEPS, channels, bias=False)
         self.stem_norm = nn.LayerNorm(channels)
-        self.class_token = nn.Parameter(torch.randn(1, 1, channels) * channels**-0.5)
-        nn.init.normal_(self.positions, std=0.01)
+        self.class_token = nn.Parameter(torch.empty(1, 1, channels))
 
     def stem_tokens(self, inputs: Tensor) -> Tensor:
         """(R, 6, 2000) -> (R, 251, D)."""
@@ -239,20 +257,26 @@ class ImuTower(Trunk):
 class TextTower(Trunk):
     """Text: a causal transformer; the vector is that of the first end token."""
 
+    position_std = 0.01
+
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape, LENGTH)
-        self.embedding = nn.Embedding(WORDS, shape.channels)
-        nn.init.normal_(self.embedding.weight, std=0.02)
-        nn.init.normal_(self.positions, std=0.01)
+        self.embedding = nn.Parameter(torch.empty(WORDS, shape.channels))
+
+    def draw(self) -> None:
+        """As the other towers, and small embeddings."""
+        super().draw()
+        nn.init.normal_(self.embedding, std=0.02)
 
     def stem_tokens(self, inputs: Tensor) -> Tensor:
         """Ids (R, at most 77) -> (R, N, D)."""
-        return self.embedding(inputs) + self.positions[:, : inputs.shape[1]]
+        return F.embedding(inputs, self.embedding) + self.positions[:, : inputs.shape[1]]
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Ids (R, 77) int64 -> (R, width). Later tokens cannot change an earlier one: what follows is cut off."""
         end_B = inputs.argmax(dim=1)  # the end token has the highest id
-        inputs = inputs[:, : int(end_B.max()) + 1]
+        if not torch.compiler.is_compiling():  # where shapes have to be known beforehand, the zeros stay
+            inputs = inputs[:, : int(end_B.max()) + 1]
         seen_B11N = (torch.arange(inputs.shape[1], device=inputs.device) <= end_B[:, None])[:, None, None]
         rows = torch.arange(len(inputs), device=inputs.device)
         x_BND = self._through(self.stem_tokens(inputs), self.blocks[:-1])
@@ -271,14 +295,3 @@ def _first(x_BND: Tensor) -> Tensor:
 
 def _with_class(x_BND: Tensor, class_token: Tensor) -> Tensor:
     return torch.cat([class_token.expand(len(x_BND), -1, -1), x_BND], dim=1)
-
-
-def _init_block(block: nn.Module) -> None:
-    """As the official model begins: Xavier for every matrix, biases 0 (Glorot & Bengio 2010)."""
-    assert isinstance(block, Block)
-    for linear in (block.attention.qkv, block.attention.out, block.fc1, block.fc2):
-        nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
-    for extra in (block.attention.extra_key, block.attention.extra_value):
-        if extra is not None:
-            nn.init.xavier_normal_(extra)

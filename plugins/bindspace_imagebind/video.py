@@ -51,9 +51,7 @@ def frames_of_clips(total: int, rate: Fraction, length: float, clips: int) -> li
     return pairs
 
 
-def read_frames(
-    source: Path | bytes, span: tuple[float, float] | None, clips: int, clip_seconds: float
-) -> np.ndarray:
+def read_frames(source: Path | bytes, span: tuple[float, float] | None, clips: int, clip_seconds: float) -> np.ndarray:
     """Two frames of each clip, (clips, 2, H, W, 3) uint8. Raises `BadSample`, or `UserError` where PyAV is missing.
 
     `span`: start and end in seconds of the part that is looked at.
@@ -88,7 +86,9 @@ def _part(total: int, rate: Fraction, span: tuple[float, float] | None) -> tuple
     start, end = span or (0.0, math.inf)
     first = math.ceil(Fraction(start) * rate)
     if first >= total:
-        raise BadSample(f"expected a fragment within the video, got one from {start:g} s of {float(total / rate):.3g} s")
+        raise BadSample(
+            f"expected a fragment within the video, got one from {start:g} s of {float(total / rate):.3g} s"
+        )
     return first, total if end == math.inf else max(first + 1, min(total, math.ceil(Fraction(end) * rate)))
 
 
