@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from bindspace.errors import UserError, unknown
+from bindspace.modality import ModalityConfig
 from bindspace.settings import Pair, TrainRun
 
 
@@ -35,6 +36,20 @@ def resolve_pairs(run: TrainRun) -> list[Pair]:
         _check(pair, names)
     _check_distinct(run.pairs)
     return list(run.pairs)
+
+
+def frozen(configs: Mapping[str, ModalityConfig]) -> set[str]:
+    """Modalities whose `tune` lets no parameter of the tower move, from the first step to the last."""
+    return {name for name, config in configs.items() if config.tune.freeze and not config.tune.unfreeze_last}
+
+
+def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
+    """The pairs of which a tower moves. Raises `UserError` where there is none."""
+    found = [pair for pair in pairs if not set(pair.of) <= set(still)]
+    if not found:
+        names = ", ".join("-".join(pair.of) for pair in pairs)
+        raise UserError(f"both towers of every pair stand still ({names}): nothing is left to train; let one move")
+    return found
 
 
 def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:

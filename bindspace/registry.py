@@ -23,7 +23,7 @@ KINDS = {MODALITIES: "modality", DATASETS: "data set", FORMATS: "format"}
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 FORMAT_WORDS = ("weights", "space", "out", "modality")  # of `bindspace import` and `export`: no setting's name
 PRESET_PACKAGE = re.compile(r"^#\s*@package\s+modality\.(\w+)\s*$", re.MULTILINE)
-PRESET_DEFAULTS = re.compile(r"^defaults\s*:", re.MULTILINE)
+PRESET_DEFAULTS = re.compile(r"^defaults\s*:(?:[\s\[-]*(\w+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class Preset:
     def modality(self) -> str | None:
         """The modality that the `# @package modality.<modality>` line names, or None without such a line."""
         found = PRESET_PACKAGE.search(self.path.read_text(encoding="utf-8"))
+        return found[1] if found else None
+
+    @property
+    def implementation(self) -> str | None:
+        """The first name of its defaults: whose settings they are."""
+        found = PRESET_DEFAULTS.search(self.path.read_text(encoding="utf-8"))
         return found[1] if found else None
 
     def check(self) -> None:

@@ -20,7 +20,7 @@ from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load
 from bindspace.data.bad_rows import LISTING
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
-from bindspace.pairs import resolve_pairs
+from bindspace.pairs import frozen, moving, resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
@@ -74,7 +74,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             f"meets the {run.data.batch} of its own batch; raise data.batch where memory allows",
             stacklevel=2,
         )
-    pairs = resolve_pairs(run)
+    pairs = moving(resolve_pairs(run), frozen(run.modality))
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
     session = Session(run, folder, new_space(run, pairs), events, bad)
@@ -130,7 +130,8 @@ def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
 def phases_of(run: TrainRun, pairs: list[Pair], events: Events) -> list[Phase]:
     """The stages resolved against pairs and sources."""
     holds = [{name for name in run.modality if manifest.uses(name)} for manifest in events.train]
-    return resolve(run.stages, pairs, run.pivot, holds, [manifest.source.weight for manifest in events.train])
+    weights = [manifest.source.weight for manifest in events.train]
+    return resolve(run.stages, pairs, run.pivot, holds, weights, frozen(run.modality))
 
 
 def val_pools(session: Session, phase: Phase) -> dict[str, Pool]:
