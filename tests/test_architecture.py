@@ -31,7 +31,7 @@ TORCH_ONLY = ["heads", "losses", "benchmark/retrieval"]
 FOR_PLUGINS = {
     "bindspace.errors", "bindspace.modality", "bindspace.registry", "bindspace.testing", "bindspace.settings",
     "bindspace.data.dataset_config", "bindspace.pictures", "bindspace.picture_config", "bindspace.sequences",
-    "bindspace.format_config", "bindspace.space", "bindspace.ledger",
+    "bindspace.format_config", "bindspace.space", "bindspace.ledger", "bindspace.sounds",
     "bindspace.towers", "bindspace.files", "bindspace.progress", "bindspace.data.fragments",
 }  # fmt: skip
 
