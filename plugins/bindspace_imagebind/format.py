@@ -46,7 +46,7 @@ MAX_SCALE = 100.0
 
 @dataclass(kw_only=True)
 class ImagebindFormat(FormatConfig):
-    """The state dict of the official ImageBind code, with all modalities or some: a torch or a safetensors file."""
+    """The state dict of the official ImageBind code, whole or in part, or of open_clip's ViT-H-14."""
 
     modalities: ClassVar[Sequence[str]] = tuple(CONFIGS)
     suffixes: ClassVar[Sequence[str]] = (".pth", ".pt")
@@ -72,7 +72,7 @@ def load_space(path: Path, modalities: Sequence[str] | None, configs: Mapping[st
     from bindspace_imagebind.keys import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
-        there = checkpoint.modalities
+        there, openclip = checkpoint.modalities, checkpoint.openclip
     for name in modalities or ():
         if name not in there:
             raise UserError(f"{path} holds nothing of {name} (there is: {', '.join(there)}): ask for those")
@@ -86,7 +86,11 @@ def load_space(path: Path, modalities: Sequence[str] | None, configs: Mapping[st
         config.weights = None
         if name != PIVOT and PIVOT in chosen:
             _take_scale(space, name)
-    space.ledger = Ledger.declared(chosen, BY, {pair: on for pair, on in TRAINED_ON.items() if set(pair) & set(chosen)})
+    if openclip:
+        space.ledger = Ledger.declared(chosen, f"open_clip ({path.name})", {("image", "text"): ""})
+    else:
+        said = {pair: on for pair, on in TRAINED_ON.items() if set(pair) & set(chosen)}
+        space.ledger = Ledger.declared(chosen, BY, said)
     return space.eval()
 
 

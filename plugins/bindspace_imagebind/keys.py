@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bindspace.errors import UserError
+from bindspace_imagebind.openclip import as_official, is_openclip
 
 OFFICIAL = {name: name for name in ("image", "text", "audio", "depth", "thermal", "imu")} | {"image": "vision"}
 MASK = "modality_preprocessors.text.mask"  # a constant: written for the official loader, never read
@@ -71,9 +72,15 @@ def modality_of(name: str) -> str | None:
 
 
 class Checkpoint:
-    """The tensors of an open file by name: shapes at once, values when they are asked for."""
+    """The tensors of an open file by name: shapes at once, values when they are asked for.
+
+    `openclip`: it is a ViT-H-14 of open_clip, which is read as if it had the official names.
+    """
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], value: Callable[[str], Tensor]) -> None:
+        self.openclip = is_openclip(shapes)
+        if self.openclip:
+            shapes, value = as_official(shapes, value)
         self.path, self.shapes, self._value = path, dict(shapes), value
 
     @property

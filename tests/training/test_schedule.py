@@ -58,9 +58,7 @@ def test_the_learning_rate_rises_to_one_and_falls_to_zero():
 
 def test_pairs_of_two_towers_that_stand_still_are_left_out_of_a_stage_with_a_word():
     stage = Stage("joint", 10)
-    with pytest.warns(
-        UserWarning, match="both towers of image-text stand still: the pair is left out"
-    ):
+    with pytest.warns(UserWarning, match="both towers of image-text stand still: the pair is left out"):
         (phase,) = resolve(
             [Stage("only", 5, ["image-text"]), Stage("joint", 10, ["all"], ["image", "text"])], STAR, "image", HOLDS,
             [1.0] * 3,
