@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bindspace.data.pool import load_pool as load_pool
     from bindspace.errors import PluginError as PluginError
     from bindspace.errors import UserError as UserError
+    from bindspace.format_config import FormatConfig as FormatConfig
     from bindspace.ledger import Ledger as Ledger
     from bindspace.modality import BadSample as BadSample
     from bindspace.modality import Bind as Bind
@@ -44,6 +45,7 @@ _HOMES = {
     "bindspace.data.module": ["BindData"],
     "bindspace.data.pool": ["load_pool"],
     "bindspace.errors": ["PluginError", "UserError"],
+    "bindspace.format_config": ["FormatConfig"],
     "bindspace.ledger": ["Ledger"],
     "bindspace.modality": ["BadSample", "Bind", "Cell", "Head", "ModalityConfig", "Tune"],
     "bindspace.settings": ["Pair", "Source"],

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bindspace.ledger import said
+
 if TYPE_CHECKING:
     from bindspace.ledger import Ledger
     from bindspace.space import Space
@@ -63,8 +65,7 @@ def _trained(ledger: Ledger | None) -> str:
         term = ledger.pairs[a, b].paired
         rows.append([f"{a}-{b}", str(term.steps), str(term.examples), ", ".join(ledger.shaped_by(a, b)) or "-"])
     lines = [_table(["pair", "steps", "examples", "also shaped by"], rows) if rows else "No pair, on record."]
-    for declaration in ledger.declarations:
-        lines.append(f"Declared, not recorded: {'-'.join(declaration['pair'])}, by {declaration['by']}.")
+    lines += [f"Declared, not recorded: {said(declaration)}." for declaration in ledger.declarations]
     if ledger.selected_on:
         lines.append(f"Selected on: {', '.join(ledger.selected_on)}.")
     return "\n\n".join(lines)

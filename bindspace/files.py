@@ -61,6 +61,24 @@ def check_place(folder: str | Path) -> None:
 
 
 @contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yields a place beside `path` for somebody else to write to; what is there becomes `path` if nothing is raised.
+
+    The place's name ends like the path's own, since writers look at it. Raises `UserError` where it cannot be written.
+    """
+    target = Path(path)
+    new = target.with_name(f".new-{os.getpid()}-{target.name}")
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _writing(target):
+            yield new
+            new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+@contextmanager
 def replace_folder(folder: str | Path) -> Iterator[Path]:
     """Yields an empty folder to fill, and puts it in the place of `folder` when the block ends without an error.
 

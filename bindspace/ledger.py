@@ -39,6 +39,17 @@ class Ledger:
         return ledger
 
     @classmethod
+    def declared(cls, modalities: Iterable[str], by: str, pairs: Mapping[tuple[str, str], str]) -> Ledger:
+        """The record of foreign weights: nothing was seen, but `by` says that these pairs were trained, each on what.
+
+        A pair may name a modality that is not among `modalities`: it is then a leg to what has been left out.
+        """
+        ledger = cls.new(dict.fromkeys(modalities, "declared"))
+        for pair, data in pairs.items():
+            ledger.declare(pair, by, data)
+        return ledger
+
+    @classmethod
     def unknown(cls, reason: str) -> Ledger:
         """A ledger that knows nothing, and why: every status is `unknown`."""
         ledger = cls()
@@ -154,6 +165,10 @@ class Ledger:
         record = self.pairs.get(_key(a, b))
         return list(record.shaped_by) if record else []
 
+    def declared_of(self, a: str, b: str) -> list[str]:
+        """Who says of foreign weights that the pair was trained, and on what: for people."""
+        return [said(each) for each in self.declarations if _key(*each["pair"]) == _key(a, b)]
+
     def seen(self, name: str, digests: Any) -> np.ndarray:
         """Which of these contents were seen in training under that modality, in any pair: bool (n,)."""
         rows = as_rows(digests)
@@ -243,6 +258,12 @@ class Ledger:
 
     def _declared(self) -> set[tuple[str, str]]:
         return {_key(*declaration["pair"]) for declaration in self.declarations}
+
+
+def said(declaration: Mapping[str, Any]) -> str:
+    """A declaration as people read it: the pair, what it was trained on, and who says so."""
+    on = f" on {declaration['note']}" if declaration["note"] else ""
+    return f"{'-'.join(declaration['pair'])}{on}, by {declaration['by']}"
 
 
 def _key(a: str, b: str) -> tuple[str, str]:

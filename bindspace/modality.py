@@ -146,6 +146,14 @@ class ModalityConfig:
         """
         raise NotImplementedError
 
+    def declares(self) -> Mapping[str, str] | None:
+        """Of `weights`: by modality that they were trained with, who says so, e.g. `{"text": "open_clip ViT-B-32"}`.
+
+        Two towers were trained with each other if each names the other, in the same words: those say which weights. The
+        ledger then begins with that declaration. None: nothing is known of the weights, and neither of what emerges.
+        """
+        return None
+
     def example(self, rng: np.random.Generator, concept: int) -> tuple[Any, dict[str, Any]]:
         """A generated (source, info) that `read` takes; concept 0..9 shapes the signal, `rng` is nuisance.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from bindspace.errors import UserError, unknown
+from bindspace.modality import ModalityConfig
 from bindspace.settings import Pair, TrainRun
 
 METRIC = re.compile(r"val/(?P<a>\w+)-(?P<b>\w+)/(?P<k>r(1|5|10))")
@@ -43,6 +44,20 @@ def star(run: TrainRun, names: Iterable[str]) -> list[Pair]:
     for pair in pairs:
         _check(pair, list(run.modality))
     return pairs
+
+
+def frozen(configs: Mapping[str, ModalityConfig]) -> set[str]:
+    """Modalities whose `tune` lets no parameter of the tower move, from the first step to the last."""
+    return {name for name, config in configs.items() if config.tune.freeze and not config.tune.unfreeze_last}
+
+
+def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
+    """The pairs of which a tower moves. Raises `UserError` where there is none."""
+    found = [pair for pair in pairs if not set(pair.of) <= set(still)]
+    if not found:
+        names = ", ".join("-".join(pair.of) for pair in pairs)
+        raise UserError(f"both towers of every pair stand still ({names}): nothing is left to train; let one move")
+    return found
 
 
 def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bindspace.errors import PluginError, unknown
+from bindspace.format_config import FormatConfig
 from bindspace.modality import CONTRACT, ModalityConfig
 from bindspace.settings import Size
 
@@ -20,8 +21,9 @@ DATASETS = "bindspace.datasets"
 FORMATS = "bindspace.formats"
 KINDS = {MODALITIES: "modality", DATASETS: "data set", FORMATS: "format"}
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+FORMAT_WORDS = ("weights", "space", "out", "modality")  # of `bindspace import` and `export`: no setting's name
 PRESET_PACKAGE = re.compile(r"^#\s*@package\s+modality\.(\w+)\s*$", re.MULTILINE)
-PRESET_DEFAULTS = re.compile(r"^defaults\s*:", re.MULTILINE)
+PRESET_DEFAULTS = re.compile(r"^defaults\s*:(?:[\s\[-]*(\w+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class Preset:
         found = PRESET_PACKAGE.search(self.path.read_text(encoding="utf-8"))
         return found[1] if found else None
 
+    @property
+    def implementation(self) -> str | None:
+        """The first name of its defaults: whose settings they are."""
+        found = PRESET_DEFAULTS.search(self.path.read_text(encoding="utf-8"))
+        return found[1] if found else None
+
     def check(self) -> None:
         """Raises `PluginError` unless the file has the two lines without which Hydra accepts typos in silence."""
         head = f"preset {self.name!r} of {self.package} ({self.path})"
@@ -74,8 +82,6 @@ class Preset:
 
 def _broken(plugin: Plugin, loaded: Any) -> str | None:
     """Why a loaded plugin cannot be used, or None."""
-    if plugin.group == FORMATS:
-        return None
     if not (isinstance(loaded, type) and "__dataclass_fields__" in vars(loaded)):
         return f"is not a dataclass: put @dataclass(kw_only=True) on {plugin.value}"
     contract = getattr(loaded, "contract", None)
@@ -84,7 +90,8 @@ def _broken(plugin: Plugin, loaded: Any) -> str | None:
             f"was written for contract {contract}, this bindspace speaks contract {CONTRACT}: "
             f"look for a newer version of {plugin.package}"
         )
-    return _broken_modality(plugin, loaded) if plugin.group == MODALITIES else None
+    checks = {MODALITIES: _broken_modality, FORMATS: _broken_format}
+    return checks[plugin.group](plugin, loaded) if plugin.group in checks else None
 
 
 def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
@@ -101,6 +108,16 @@ def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
             return f"has a wrong `sizes`: {unknown('size', size, Size.__members__)}"
         if wrong := [name for name in values if name not in settings]:
             return f"has a wrong `sizes`: {unknown('setting', wrong[0], settings)}"
+    return None
+
+
+def _broken_format(plugin: Plugin, loaded: type) -> str | None:
+    if not issubclass(loaded, FormatConfig):
+        return f"is not a FormatConfig: {plugin.value} must be a subclass of it"
+    if isinstance(names := getattr(loaded, "modalities", None), str) or not names:
+        return f"does not set the class variable `modalities`: {plugin.value} needs a list of names"
+    if taken := [field.name for field in fields(loaded) if field.name in FORMAT_WORDS]:
+        return f"has a setting {taken[0]!r}, which is a word of the verbs: rename it in {plugin.value}"
     return None
 
 
@@ -128,7 +145,7 @@ def find(name: str, group: str = MODALITIES) -> Plugin:
 
 
 def load(name: str, group: str = MODALITIES) -> Any:
-    """Imports and returns what the plugin of that name registered: a config class, or a format's module."""
+    """Imports and returns the config class that the plugin of that name registered."""
     return find(name, group).load()
 
 

@@ -151,7 +151,11 @@ def vit_trunk(
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
     """Loads a local state dict (safetensors, or a torch file of tensors only), strictly. Raises `UserError`."""
-    state = read_state(Path(path))
+    put_weights(module, read_state(Path(path)), path)
+
+
+def put_weights(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Loads a state dict that came from `path`, strictly; `module.own_names` may translate its names first."""
     state = getattr(module, "own_names", dict)(state)
     own = module.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())

@@ -15,12 +15,23 @@ MODALITIES = {"image", "text", "audio", "depth", "thermal", "imu"}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 HYDRA = {"hydra", "omegaconf"}
 HEAVY = {"torch", "torchvision", "torchaudio", "numpy", "PIL", "timm", "soundfile", "hydra", "omegaconf", *LIGHTNING}
-STANDARD_ONLY = ["errors", "modality", "registry", "settings", "pairs", "confdir", "primitives", "cli/preflight"]
+STANDARD_ONLY = [
+    "errors",
+    "modality",
+    "registry",
+    "settings",
+    "pairs",
+    "confdir",
+    "primitives",
+    "format_config",
+    "cli/preflight",
+]
 TORCH_ONLY = ["heads", "losses", "benchmark/retrieval"]
 # what a plugin may use of the core: the contract, errors, kits for it, and types of data
 FOR_PLUGINS = {
     "bindspace.errors", "bindspace.modality", "bindspace.registry", "bindspace.testing", "bindspace.settings",
     "bindspace.data.dataset_config", "bindspace.pictures", "bindspace.picture_config", "bindspace.sequences",
+    "bindspace.format_config", "bindspace.space", "bindspace.ledger", "bindspace.sounds",
     "bindspace.towers", "bindspace.timm_trunk", "bindspace.files", "bindspace.progress", "bindspace.data.fragments",
 }  # fmt: skip
 

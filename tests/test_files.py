@@ -8,7 +8,7 @@ import pytest
 
 from bindspace import files
 from bindspace.errors import UserError
-from bindspace.files import inside, replace_folder, sha256, write_bytes, write_json, write_text
+from bindspace.files import inside, replace_folder, sha256, whole_file, write_bytes, write_json, write_text
 
 
 def test_a_file_is_written_with_its_folder_and_nothing_is_left_beside_it(tmp_path):
@@ -79,3 +79,22 @@ def test_a_path_may_be_a_link_within_its_folder_but_not_out_of_it(tmp_path):
     assert inside(tmp_path / "f", "b").read_text() == "a"
     with pytest.raises(UserError, match="leads out of its folder"):
         inside(tmp_path / "f", "c")
+
+
+def write_half(place):
+    """A writer that fails on the way."""
+    place.write_text("half")
+    raise ArithmeticError
+
+
+def test_a_file_that_somebody_else_writes_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "model.safetensors"
+    with whole_file(target) as place:
+        assert place.suffix == ".safetensors"
+        place.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    with pytest.raises(ArithmeticError), whole_file(target) as place:
+        write_half(place)
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]

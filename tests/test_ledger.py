@@ -425,3 +425,25 @@ def test_an_unknown_ledger_is_not_washed_clean_by_saving_it_again(tmp_path):
     unknown.save(tmp_path, HASH)
     assert "other weights" in Ledger.load(tmp_path, HASH).unknown_reason
     assert "other weights" in Ledger.from_state(unknown.state()).unknown_reason
+
+
+def test_foreign_weights_that_a_sensor_joins_later_say_what_is_recorded_and_what_is_declared():
+    imported = Ledger.declared(["image", "text", "audio"], "makers", {("image", "text"): "web", ("image", "audio"): ""})
+    assert imported.status("image", "text") == "declared-trained"
+    assert imported.status("text", "audio") == "declared-emergent"
+    extended = Ledger.new({"imu": "random"})
+    extended.inherit(imported, note="imported")
+    extended.record(("image", "imu"), "0" * 64, {"image": [b"i" * 32], "imu": [b"m" * 32]})
+    assert extended.status("image", "imu") == "trained"
+    assert extended.status("text", "imu") == "emergent"  # all of the sensor's past is on record
+    assert extended.legs("text", "imu") == [["text", "image", "imu"]]
+    assert extended.status("text", "audio") == "declared-emergent"
+    extended.record(("text", "audio"), "0" * 64, {"text": [b"t" * 32], "audio": [b"a" * 32]})
+    assert extended.status("text", "audio") == "trained"
+    assert extended.declared_of("text", "image") == ["image-text on web, by makers"]
+    assert extended.declared_of("text", "audio") == []
+
+
+def test_a_leg_to_what_was_left_out_of_an_import_still_joins_what_was_taken():
+    imported = Ledger.declared(["depth", "imu"], "makers", {("image", "depth"): "", ("image", "imu"): ""})
+    assert imported.status("depth", "imu") == "declared-emergent"

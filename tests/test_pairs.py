@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bindspace.errors import UserError
 from bindspace.modality import Bind, ModalityConfig
-from bindspace.pairs import resolve_pairs, unpaired
+from bindspace.pairs import frozen, moving, resolve_pairs, unpaired
 from bindspace.settings import Pair, TrainRun
 
 
@@ -29,3 +32,16 @@ def test_a_list_of_pairs_is_taken_as_it_is():
 def test_modalities_in_no_pair_are_known():
     run = run_of("a", "b", "c", "d", pairs=[Pair(["b", "c"])])
     assert unpaired(run, resolve_pairs(run)) == ["a", "d"]
+
+
+def test_pairs_move_unless_both_of_their_towers_are_frozen_from_end_to_end():
+    run = run_of("a", "b", "c")
+    for name in ("a", "b"):
+        run.modality[name].tune.freeze = True
+    pairs = resolve_pairs(run)
+    assert frozen(run.modality) == {"a", "b"}
+    assert [pair.of for pair in moving(pairs, frozen(run.modality))] == [["a", "c"]]
+    with pytest.raises(UserError, match=r"both towers of every pair stand still \(a-b\): nothing is left to train"):
+        moving(pairs[:1], {"a", "b"})
+    run.modality["b"].tune.unfreeze_last = 1
+    assert frozen(run.modality) == {"a"}

@@ -190,6 +190,7 @@ def provenance(space: Space, overlap: Overlap, a: str, b: str) -> dict[str, Any]
         "unpaired_steps": ledger.unpaired_steps(a, b) if ledger else None,
         "shaped_by": ledger.shaped_by(a, b) if ledger else None,
         "selected_on": list(ledger.selected_on) if ledger else None,
+        "declared": ledger.declared_of(a, b) if ledger else None,
     }
 
 

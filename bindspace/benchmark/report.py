@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.files import json_bytes, write_together
+from bindspace.ledger import said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,6 +77,8 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             *_table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
+    if words := _declared(report):
+        lines += ["", words]
     if report.get("retention"):
         header = ["query → gallery", *(f"R@{k}, before → after" for k in protocol["k"]), "vectors"]
         kept = (_retention_row(row) for row in report["retention"])
@@ -90,6 +93,12 @@ def _left_out(protocol: Mapping[str, Any]) -> str:
     return (
         f"Left out because a modality was missing: {protocol['left_out']} events; unreadable cells: {protocol['bad']}."
     )
+
+
+def _declared(report: Mapping[str, Any]) -> str:
+    """What is said, and not recorded, of the weights; empty where nothing is."""
+    found = [said(each) for each in report["ledger"].get("declarations", [])]
+    return f"Declared of foreign weights, not recorded: {'; '.join(found)}." if found else ""
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
@@ -206,6 +215,8 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
         _print_retention(pool, console)
         if protocol["left_out"] or protocol["bad"]:
             console.print(_left_out(protocol), highlight=False)
+        if words := _declared(pool):
+            console.print(words, highlight=False, soft_wrap=True)
 
 
 def _print_retention(report: Mapping[str, Any], console: Console) -> None:

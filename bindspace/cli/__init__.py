@@ -18,6 +18,8 @@ VERBS = {
     "train": ("train", "train a space from a config, or go on with a run (run=FOLDER)"),
     "benchmark": ("benchmark", "measure what emerged in a space, on a matched pool"),
     "embed": ("embed", "write the vectors of files, texts or a manifest"),
+    "import": ("importing", "turn foreign weights into a space folder"),
+    "export": ("exporting", "write a space as the file that foreign software loads"),
     "manifest": ("manifest", "write a manifest of files in folders"),
     "shard": ("shard", "write a manifest and its files as tar shards, or index such shards"),
     "plugins": ("plugins", "list what is installed, and what failed to load and why"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from bindspace.errors import UserError
-from bindspace.pairs import check_validation, resolve_pairs, unpaired
+from bindspace.modality import Head, ModalityConfig
+from bindspace.pairs import check_validation, frozen, moving, resolve_pairs, unpaired
 from bindspace.settings import Pair, TrainRun
 
 Check = tuple[str, Callable[[Any], bool], str]
@@ -40,7 +43,7 @@ BENCHMARK_CHECKS = [check for check in CHECKS if check[0].startswith(("benchmark
 
 
 def check_run(run: TrainRun) -> list[Pair]:
-    """The pairs of a run whose values all make sense. Raises `UserError` for the first that does not."""
+    """The pairs that are trained, of a run whose values all make sense. Raises `UserError` for one that does not."""
     check_values(run, CHECKS)
     if not run.stages:
         raise UserError("stages is empty, so nothing would be trained: choose a schedule, e.g. schedule=joint")
@@ -52,11 +55,39 @@ def check_run(run: TrainRun) -> list[Pair]:
     pairs = resolve_pairs(run)
     check_validation(run, pairs)
     _check_sources(run)
+    _check_heads(run)
     if run.extend is None and (untrained := unpaired(run, pairs)):
         from bindspace.cli.train import warn_of_unpaired
 
         warn_of_unpaired(untrained)
-    return pairs
+    trained = moving(pairs, frozen(run.modality))
+    for pair in pairs:
+        if pair not in trained:
+            name = "-".join(pair.of)
+            warnings.warn(f"both towers of {name} stand still: the pair is not trained, nor on record", stacklevel=2)
+    return trained
+
+
+def _check_heads(run: TrainRun) -> None:
+    """A tower that ends in a space of its own fixes `dim`; another head on its weights is worth a warning."""
+    for name, config in run.modality.items():
+        if config.head is Head.identity:
+            if config.width != run.dim:
+                raise UserError(
+                    f"dim={run.dim}: modality.{name} ends in a space of its own of {config.width} dimensions (head="
+                    f"identity): set dim={config.width}, or leave dim out"
+                )
+        elif config.weights is not None and own_space(type(config)):
+            warnings.warn(
+                f"modality.{name}.head={config.head.name} puts a random projection on weights that end in a space of "
+                "their own: what they know of other modalities is lost; leave head out to keep it",
+                stacklevel=2,
+            )
+
+
+def own_space(kind: type[ModalityConfig]) -> bool:
+    """Whether towers of an implementation end in a space of their own, unless they are told otherwise."""
+    return any(item.name == "head" and item.default is Head.identity for item in fields(kind))
 
 
 def check_values(run: Any, checks: list[Check]) -> None:

@@ -20,6 +20,7 @@ from bindspace.cli.overrides import Overrides, parse, sort
 from bindspace.cli.preflight import MODALITY
 from bindspace.confdir import GROUPS, SCHEMAS, options
 from bindspace.errors import UserError, unknown
+from bindspace.modality import Head
 from bindspace.settings import BenchmarkRun, TrainRun
 
 RAISED = re.compile(r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config:\n(?P<message>.*)", re.DOTALL)
@@ -73,7 +74,9 @@ def compose(command: str, arguments: Sequence[str], folders: Sequence[Path] = ()
     for override in asked.settings:
         apply(found, override, command)
     experiment = next((line.split("=", 1)[1] for line in asked.groups if line.startswith("experiment=")), "null")
-    return Composed(to_run(found), found, "default" if experiment == "null" else experiment, list(arguments))
+    run = to_run(found)
+    _let_dim_follow(run, found)
+    return Composed(run, found, "default" if experiment == "null" else experiment, list(arguments))
 
 
 def _compose(command: str, asked: Overrides, folders: Sequence[Path]) -> DictConfig:
@@ -126,6 +129,15 @@ def to_run(found: DictConfig) -> Any:
         raise UserError(explain(error)) from error
     except (ValueError, TypeError) as error:  # a plugin's own check of its settings
         raise UserError(f"a setting does not fit: {error}") from error
+
+
+def _let_dim_follow(run: Any, found: DictConfig) -> None:
+    """Where nobody has set `dim`, it is that of the towers which end in a space of their own (`head: identity`)."""
+    if not isinstance(run, TrainRun) or not OmegaConf.is_interpolation(found, "dim"):
+        return
+    widths = {config.width for config in run.modality.values() if config.head is Head.identity}
+    if len(widths) == 1:
+        run.dim = found.dim = widths.pop()
 
 
 def _missing(error: MissingConfigException, folders: Sequence[Path]) -> str:

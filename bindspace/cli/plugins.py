@@ -34,7 +34,8 @@ def listing() -> Iterator[str]:
     for group, title in TITLES.items():
         rows = list(_rows(group, failures))
         if rows:
-            serves, presets = ("serves", "presets") if group == registry.MODALITIES else ("", "")
+            serves = {registry.MODALITIES: "serves", registry.FORMATS: "holds"}.get(group, "")
+            presets = "presets" if group == registry.MODALITIES else ""
             yield from _table([title, serves, "package", "version", presets], rows)
             yield ""
     for name, brought in registry.presets().items():
@@ -59,12 +60,15 @@ def _rows(group: str, failures: list[str]) -> Iterator[list[str]]:
                 yield [name, "(failed)", plugin.package, plugin.version, ""]
             continue
         served = loaded.modality if group == registry.MODALITIES else ""
-        yield [name, served, owners[0].package, owners[0].version, _presets(owners[0].package, served)]
+        holds = " ".join(loaded.modalities) if group == registry.FORMATS else served
+        yield [name, holds, owners[0].package, owners[0].version, _presets(owners[0], served)]
 
 
-def _presets(package: str, served: str) -> str:
-    found = [preset for brought in registry.presets().values() for preset in brought]
-    return " ".join(preset.name for preset in found if preset.package == package and preset.modality == served)
+def _presets(plugin: registry.Plugin, served: str) -> str:
+    """Those of its package that name it, or, where a file does not say whose it is, its modality."""
+    brought = [preset for presets in registry.presets().values() for preset in presets]
+    own = [preset for preset in brought if preset.package == plugin.package and preset.modality == served]
+    return " ".join(preset.name for preset in own if preset.implementation in (plugin.name, None))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

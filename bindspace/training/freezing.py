@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from bindspace.errors import UserError
 from bindspace.lora import add_adapters, has_adapters, is_adapter
 from bindspace.modality import Tune
+from bindspace.pairs import frozen
 from bindspace.space import Space, Tower
 
 
 def wholly_frozen(space: Space, freeze: Iterable[str]) -> set[str]:
     """Modalities of which no parameter moves: those named, and those whose `tune` freezes all of the tower."""
-    tuned = {name for name, config in space.configs.items() if config.tune.freeze and not config.tune.unfreeze_last}
-    return set(freeze) | tuned
+    return set(freeze) | frozen(space.configs)
 
 
 def set_trainable(space: Space, freeze: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import lightning as L
@@ -24,10 +25,18 @@ from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
 from bindspace.losses import content_keys, info_nce
 from bindspace.losses.contrastive import not_negative
+from bindspace.pairs import moving
 from bindspace.settings import LossSettings, OptimSettings, Pair
 from bindspace.space import Space, pair_name
 from bindspace.training.distributed import gather_counts, gather_lists, gather_rows
-from bindspace.training.freezing import adapt, check_still, fingerprint, set_trainable, still_tensors
+from bindspace.training.freezing import (
+    adapt,
+    check_still,
+    fingerprint,
+    set_trainable,
+    still_tensors,
+    wholly_frozen,
+)
 from bindspace.training.groups import tower_groups
 from bindspace.training.schedule import warmup_cosine
 
@@ -43,9 +52,18 @@ def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) ->
 
 
 def new_ledger(space: Space) -> Ledger:
-    """The ledger of a space before its first step: a tower is random, or began from a file that tells no history."""
-    began = {name: "random" if config.weights is None else "weights" for name, config in space.configs.items()}
-    return Ledger.new(began)
+    """The ledger of a space before its first step: a tower is random, or began from weights, declared or unknown."""
+    said = {name: config.declares() for name, config in space.configs.items() if config.weights is not None}
+    began = {
+        name: "random" if name not in said else "weights" if said[name] is None else "declared"
+        for name in space.configs
+    }
+    ledger = Ledger.new(began)
+    for a, b in combinations(said, 2):
+        words = (said[a] or {}).get(b)
+        if words is not None and words == (said[b] or {}).get(a):
+            ledger.declare((a, b), words)
+    return ledger
 
 
 @dataclass
@@ -59,7 +77,8 @@ class Side:
 class BindModule(L.LightningModule):
     """Aligns the pairs of a space by symmetric InfoNCE with in-batch negatives over all ranks.
 
-    `steps`: of this fit, for the learning-rate schedule. `freeze`: modalities that stand still (checked at the end).
+    `steps`: of this fit, for the learning-rate schedule. `freeze`: modalities that stand still (checked at the end); a
+    pair of two of them is left out, since a temperature alone is not worth training, and no record of it either.
     `lr`: factor on `optim.lr`. What contributed gradient is written into `space.ledger`. `seed` makes dropout a
     function of the step, so that a resumed run repeats an unbroken one. `rebuilt`: fingerprints by name of tensors that
     stand still and that whoever resumes builds again; checkpoints hold these in the place of the tensors. Towers whose
@@ -82,10 +101,11 @@ class BindModule(L.LightningModule):
         rebuilt: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.space, self.pairs, self.steps = space, pairs, steps
+        self.space, self.steps = space, steps
         self.loss = loss or LossSettings()
         self.optim = optim or OptimSettings()
-        members = {name for pair in pairs for name in pair.of}
+        self.pairs = moving(pairs, wholly_frozen(space, freeze))
+        members = {name for pair in self.pairs for name in pair.of}
         self.still = set(freeze) | (set(space.modalities) - members)
         for name in sorted(members):
             space.configs[name].tune.check(f"modality.{name}.tune")
@@ -93,7 +113,7 @@ class BindModule(L.LightningModule):
         self.rebuilt = dict(rebuilt or {})
         self.lr = lr
         self.log_every, self.first_step, self.seed = log_every, first_step, seed
-        add_temperatures(space, pairs, self.loss)
+        add_temperatures(space, self.pairs, self.loss)
         if space.ledger is None:
             space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
@@ -102,7 +122,7 @@ class BindModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Freezes what is to stand still, before DDP looks: it sums over ranks only what has a gradient by then."""
-        set_trainable(self.space, self.still)
+        self.train()
 
     def on_fit_start(self) -> None:
         """Takes the fingerprint of what stands still."""

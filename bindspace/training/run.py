@@ -25,7 +25,7 @@ from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
 from bindspace.launch import by_slurm
 from bindspace.lora import merge_space
-from bindspace.pairs import METRIC, resolve_pairs
+from bindspace.pairs import METRIC, frozen, moving, resolve_pairs
 from bindspace.settings import Pair, Precision, TrainRun
 from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
@@ -88,7 +88,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
         )
     if run.extend is not None:
         check_ancestor(run, folder)
-    pairs = resolve_pairs(run)
+    pairs = moving(resolve_pairs(run), frozen(run.modality))
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
     space, still = new_space(run, pairs)
@@ -165,7 +165,8 @@ def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
 def phases_of(run: TrainRun, pairs: list[Pair], events: Events, still: set[str]) -> list[Phase]:
     """The stages resolved against pairs and sources."""
     holds = [{name for name in run.modality if manifest.uses(name)} for manifest in events.train]
-    return resolve(run.stages, pairs, run.pivot, holds, [manifest.source.weight for manifest in events.train], still)
+    weights = [manifest.source.weight for manifest in events.train]
+    return resolve(run.stages, pairs, run.pivot, holds, weights, still | frozen(run.modality))
 
 
 def val_pools(session: Session, phase: Phase) -> dict[str, Pool]:

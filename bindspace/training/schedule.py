@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,10 @@ def resolve(
     weights: Sequence[float],
     still: Collection[str] = (),
 ) -> list[Phase]:
-    """The phases of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight; `still`:
-    modalities that no stage trains.
+    """The phases of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight.
+
+    `still`: modalities that stand still in every stage. A pair is left out, with a warning, of a stage in which both of
+    its sides do.
 
     A stage's `steps` count for a source of weight 1: the phase has steps x the sum of its sources' weights, so that a
     pair gets its steps however many others are trained beside it. A stage of which no pair is listed is left out.
@@ -73,6 +76,7 @@ def resolve(
         freeze = sorted({*_frozen(stage, members, trained), *(members & set(still))})
         if members <= set(freeze):
             raise UserError(f"stage {stage.name!r} freezes every modality of its pairs: nothing is left to train")
+        chosen = _moving(stage, chosen, by_name, {*freeze, *still})
         read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
         steps = round(stage.steps * sum(weights[i] for i in read))
         phases.append(Phase(stage.name, [by_name[name] for name in chosen], freeze, read, steps, stage.lr))
@@ -81,6 +85,18 @@ def resolve(
     if missing := [name for name in by_name if name not in used]:
         raise UserError(f"no stage trains {', '.join(missing)}: let one have pairs: [rest]")
     return phases
+
+
+def _moving(stage: Stage, chosen: list[str], by_name: dict[str, Pair], still: set[str]) -> list[str]:
+    """Those of the chosen pairs of which a tower moves."""
+    idle = [name for name in chosen if set(by_name[name].of) <= still]
+    if len(idle) == len(chosen):
+        raise UserError(
+            f"in stage {stage.name!r} both towers of {', '.join(idle)} stand still: nothing is left to train"
+        )
+    for name in idle:
+        warnings.warn(f"in stage {stage.name!r} both towers of {name} stand still: the pair is left out", stacklevel=3)
+    return [name for name in chosen if name not in idle]
 
 
 def _chosen(stage: Stage, by_name: dict[str, Pair], used: set[str], pivot: str) -> list[str]:

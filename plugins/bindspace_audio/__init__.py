@@ -51,7 +51,7 @@ class AudioConfig(ModalityConfig):
 
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
         """The sound as a float32 mono waveform (n,) at `rate`; of a file, only the fragment `t` is decoded."""
-        from bindspace_audio.reading import read_wave
+        from bindspace.sounds import read_wave
 
         return read_wave(source, info, self.rate, self.min_seconds)
 

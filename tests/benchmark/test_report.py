@@ -121,3 +121,23 @@ def test_two_modalities_are_enough_for_a_matrix(report, tmp_path):
     write_report(small, tmp_path)
     with Image.open(tmp_path / "matrix.png") as picture:
         assert min(picture.size) > 700
+
+
+def test_what_is_declared_of_foreign_weights_stands_beside_the_figures(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    vectors = {name: torch.randn(20, 8, generator=generator) for name in STAR[:3]}
+    ledger = Ledger.declared(STAR[:3], "their makers", {("sight", "sound"): "ShowSet", ("sight", "touch"): ""})
+    found = run_benchmark(
+        make_space(8, STAR[:3], ledger), Pool(vectors), BenchmarkSettings(permutations=50), progress=False
+    )
+    cells = {(cell["query"], cell["gallery"]): cell for cell in found["pairs"]}
+    assert cells["sound", "touch"]["status"] == "declared-emergent"
+    assert cells["sound", "sight"]["status"] == "declared-trained"
+    assert cells["sound", "sight"]["declared"] == ["sight-sound on ShowSet, by their makers"]
+    assert cells["sound", "touch"]["declared"] == []
+    assert cells["sound", "touch"]["p_holm"] is not None
+    words = "Declared of foreign weights, not recorded: sight-sound on ShowSet, by their makers; sight-touch, by their"
+    assert words in render_markdown(found)
+    assert words in printed(found, width=120)
+    statuses = {text.get_text() for text in draw_matrix(found).axes[0].texts}
+    assert {"declared-trained", "declared-emergent"} <= statuses

@@ -54,3 +54,24 @@ def test_the_learning_rate_rises_to_one_and_falls_to_zero():
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.001
     assert factor(100) == 0.0
+
+
+def test_pairs_of_two_towers_that_stand_still_are_left_out_of_a_stage_with_a_word():
+    stage = Stage("joint", 10)
+    with pytest.warns(UserWarning, match="both towers of image-text stand still: the pair is left out"):
+        (phase,) = resolve(
+            [Stage("only", 5, ["image-text"]), Stage("joint", 10, ["all"], ["image", "text"])], STAR, "image", HOLDS,
+            [1.0] * 3,
+        )[1:]  # fmt: skip
+    assert [pair.of for pair in phase.pairs] == [["image", "audio"], ["image", "depth"]]
+    with pytest.raises(UserError, match="in stage 'joint' both towers of image-text stand still: nothing is left"):
+        resolve([stage], STAR[:1], "image", HOLDS, [1.0] * 3, {"image", "text"})
+
+
+def test_a_pair_that_stands_still_in_every_stage_is_missed():
+    stage = Stage("joint", 10, ["all"], ["image", "text"])
+    with (
+        pytest.warns(UserWarning, match="image-text stand still"),
+        pytest.raises(UserError, match="no stage trains image-text"),
+    ):
+        resolve([stage], STAR, "image", HOLDS, [1.0] * 3)

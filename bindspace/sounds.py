@@ -1,4 +1,7 @@
-"""From a sound file, its bytes or an array to one checked float32 waveform. Imports numpy, soundfile, torchaudio."""
+"""From a sound file, its bytes or an array to checked float32 samples. For plugins whose samples are waveforms.
+
+Imports numpy, soundfile and torchaudio: import it inside the methods that need it.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,22 @@ STREAMED = 0x7FFFF000  # from here on, a WAV header's size means "written before
 
 
 def read_wave(source: Any, info: Mapping[str, Any], rate: int, min_seconds: float) -> np.ndarray:
-    """A mono waveform (n,) at `rate`. Raises `BadSample` that names what was expected and what came."""
+    """A mono waveform (n,) at `rate`, the mean of all channels. Raises `BadSample`, as `read_sound`."""
+    sound, own_rate = read_sound(source, info, min_seconds)
+    wave = sound.mean(axis=1)
+    return wave if own_rate == rate else resampled(wave, own_rate, rate)
+
+
+def read_sound(source: Any, info: Mapping[str, Any], min_seconds: float) -> tuple[np.ndarray, int]:
+    """All channels as stored (n, channels), and their rate. Raises `BadSample`: what was expected and what came."""
     if isinstance(source, (Path, bytes)):
-        sound, own_rate = _from_file(source, info)
+        sound, rate = _from_file(source, info)
     else:
-        sound, own_rate = _from_array(source, info)
+        sound, rate = _from_array(source, info)
     if not np.isfinite(sound).all():
         first = int(np.argwhere(~np.isfinite(sound))[0, 0])
         raise BadSample(f"expected finite samples, got NaN or infinity at sample {first}: write the sound again")
-    wave = sound.mean(axis=1)
-    seconds, peak = len(wave) / own_rate, float(np.abs(sound).max(initial=0))
+    seconds, peak = len(sound) / rate, float(np.abs(sound).max(initial=0))
     if seconds < min_seconds:
         raise BadSample(
             f"expected at least {min_seconds:g} s of sound, got {seconds:.3g} s: lower `min_seconds` or leave it out"
@@ -46,11 +55,11 @@ def read_wave(source: Any, info: Mapping[str, Any], rate: int, min_seconds: floa
         raise BadSample(
             f"expected samples within -1..1, got a peak of {peak:.3g}: divide integer samples by their full scale"
         )
-    return wave if own_rate == rate else resampled(wave, own_rate, rate)
+    return sound, rate
 
 
 def resampled(wave: np.ndarray, old: int, new: int) -> np.ndarray:
-    """The waveform at another rate, band-limited (torchaudio's windowed sinc)."""
+    """Waveforms (..., n) at another rate, band-limited (torchaudio's windowed sinc)."""
     ratio = Fraction(new, old).limit_denominator(1000)  # exact for usual rates; bounds the filter's size for odd ones
     with torch.inference_mode():
         return _resampler(ratio.denominator, ratio.numerator)(torch.from_numpy(wave)).numpy()
