@@ -20,6 +20,8 @@ VERBS = {
     "embed": ("embed", "write the vectors of files, texts or a manifest"),
     "manifest": ("manifest", "write a manifest of files in folders"),
     "plugins": ("plugins", "list what is installed, and what failed to load and why"),
+    "new": ("new", "write a plugin package for a modality of your own, which trains at once"),
+    "check": ("check", "run the conformance kit on a modality plugin"),
 }
 HELP = ("-h", "--help", "help")
 DISK = {
