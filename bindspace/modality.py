@@ -113,7 +113,14 @@ class ModalityConfig:
         raise NotImplementedError
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[Any, dict[str, Any]]:
-        """A generated (source, info) that `read` takes; concept 0..9 shapes the signal, `rng` is nuisance."""
+        """A generated (source, info) that `read` takes; concept 0..9 shapes the signal, `rng` is nuisance.
+
+        For `Cell.path`, `source` is the bytes of a file, or the path of one (whose suffix is kept); `read` takes both,
+        and needs no suffix where this gives bytes. For `Cell.value` it is the value: a string, a number, or a list or
+        array of numbers, which `read` gets back as a list. `info` holds what a manifest can say in `<modality>.<key>`
+        columns: strings, numbers, lists. Drawn from `rng` alone: the same rng, the same example. The world writes
+        these as files and manifests, one an event, so that a new modality can be trained at once.
+        """
         raise NotImplementedError
 
     def show(self, sample: Any) -> Image:

@@ -43,9 +43,12 @@ class VectorConfig(ModalityConfig):
 
     def read(self, source, info):
         """A float32 array of six numbers."""
+        import io
+
         import numpy as np
 
-        values = np.load(source) if isinstance(source, Path) else np.asarray(source)
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        values = np.load(file) if isinstance(source, Path | bytes) else np.asarray(source)
         if values.shape != (SIZE,) or not np.isfinite(values).all():
             raise BadSample(f"expected six finite numbers, got {values.shape}")
         return values.astype(np.float32)
@@ -83,11 +86,14 @@ class VectorConfig(ModalityConfig):
         return Encoder(self)
 
     def example(self, rng, concept):
-        """Numbers round one of ten centres."""
+        """Numbers round one of ten centres, as an NPY file."""
+        import io
+
         import numpy as np
 
-        centre = np.random.default_rng(concept).normal(size=SIZE)
-        return (centre + 0.1 * rng.normal(size=SIZE)).astype(np.float32), {}
+        centre, file = np.random.default_rng(concept).normal(size=SIZE), io.BytesIO()
+        np.save(file, (centre + 0.1 * rng.normal(size=SIZE)).astype(np.float32))
+        return file.getvalue(), {}
 
 
 @dataclass(kw_only=True)

@@ -218,10 +218,11 @@ def _restricted(side: Side, keep: Sequence[bool]) -> Side:
 def _ceiling(
     query: Side, gallery: Side, pool: Pool, known: Mapping[str, Sequence[str]], k: Sequence[int]
 ) -> dict[str, float] | None:
-    """None where nothing is said of what a side can know."""
-    if query.name not in known or gallery.name not in known:
+    """None where nothing is said of what a side can know, or of anything that both do."""
+    values = {**pool.attributes, "concept": pool.concepts}
+    columns = [values[name] for name in known.get(query.name, []) if name in known.get(gallery.name, [])]
+    if not columns:
         return None
-    columns = [pool.attributes[name] for name in known[query.name] if name in known[gallery.name]]
     reached = attribute_ceiling(query.events, gallery.events, columns, k)
     return {str(each): reached[each] for each in k}
 

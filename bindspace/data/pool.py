@@ -36,15 +36,16 @@ class Item:
 class Pool:
     """Events that hold all the modalities, with the distinct contents of each modality as items.
 
-    `ids`, `groups` and the lists in `attributes` are by event. An item belongs to every event that holds its content;
-    an event with several alternatives (captions) has several items. `left_out`: events of the sources that lack a
-    modality. `bad`: cells that could not be read; an event left without a side by them counts as left out.
+    `ids`, `groups`, `concepts` and the lists in `attributes` are by event. An item belongs to every event that holds
+    its content; an event with several alternatives (captions) has several items. `left_out`: events of the sources that
+    lack a modality. `bad`: cells that could not be read; an event left without a side by them counts as left out.
     """
 
     configs: dict[str, ModalityConfig]
     manifests: list[Manifest]
     ids: list[str] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
+    concepts: list[Any] = field(default_factory=list)  # the reserved column, None where there is none
     items: dict[str, list[Item]] = field(default_factory=dict)
     attributes: dict[str, list[Any]] = field(default_factory=dict)
     left_out: int = 0
@@ -168,6 +169,7 @@ def _describe_events(pool: Pool, chosen: Sequence[tuple[int, int]]) -> None:
         name = row["id"] if row["id"] not in taken else f"{row['id']}@{number + 1}"  # other sources may number alike
         taken.add(name)
         pool.ids.append(name)
+    pool.concepts = [row.get("concept") for row in rows]
     pool.groups = [str(row["group"]) if "group" in row else None for row in rows]
     columns = dict.fromkeys(name for manifest in pool.manifests for name in manifest.attributes(pool.configs))
     for name in columns:

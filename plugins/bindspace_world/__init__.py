@@ -1,4 +1,7 @@
-"""The simulated world as a data set plugin: events that six modalities each show a part of. Imports nothing heavy."""
+"""The simulated world as a data set plugin: events that six modalities each show a part of. Imports nothing heavy.
+
+A modality that it does not know, but a plugin is installed for, shows each event's concept: `newcomers.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from bindspace.data.dataset_config import DatasetConfig
 from bindspace.errors import UserError, unknown
 from bindspace.settings import Source
 
+from .newcomers import Maker, newcomers, serving
+
 if TYPE_CHECKING:
     from .writing import Plan
 
@@ -21,6 +26,7 @@ VERSION = 1
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 _MECHANICS = ("shape", "size", "motion", "vigour")
 _ALL = (*_MECHANICS, "material", "surface", "colour", "temperature")
+_EXAMPLE_EVENTS = 2400  # of a pair with a modality that shows no more than ten concepts, unless pair_events says more
 _KNOWN = {  # the IMU hardly knows more than the motion: size, material and floor barely show in it
     "image": _ALL,
     "text": _ALL,
@@ -72,7 +78,7 @@ class WorldConfig(DatasetConfig):
 
         Paths are relative to `root`. Nothing is rendered or written.
         """
-        from .writing import plan_rows
+        from .writing import path_columns, plan_rows
 
         self._check()
         pairs = [(self.modalities[0], other) for other in self.modalities[1:]]
@@ -80,15 +86,16 @@ class WorldConfig(DatasetConfig):
         if split not in plans:
             raise UserError(unknown("split", split, plans))
         for plan in plans[split]:
+            columns = path_columns(plan)
             for row in plan_rows(plan):
-                paths = {name: f"{plan.folder.name}/{row[name]}" for name in plan.modalities if name != "text"}
-                yield {**row, **paths}
+                yield {**row, **{name: f"{plan.folder.name}/{row[name]}" for name in columns}}
 
     def write(self, out: Path) -> Path:
         """Writes `events` events of `seed` into the folder `out`, and returns the manifest's path."""
         from .writing import MANIFEST, Plan, write_plans
 
         self._check()
+        self._examples(self.modalities)
         out = Path(out)
         plan = Plan(out, self.seed, self.events, tuple(self.modalities), self.combinations.value, self.captions)
         write_plans([plan], self._workers())
@@ -119,8 +126,15 @@ class WorldConfig(DatasetConfig):
         }
 
     def known(self) -> dict[str, list[str]]:
-        """Which attribute columns each modality reveals; colour and temperature never sound: they are controls."""
-        return {name: list(columns) for name, columns in _KNOWN.items()}
+        """Which attribute columns each modality reveals; colour and temperature never sound: they are controls.
+
+        An example of a plugin reveals the concept and nothing else; the concept is a function of shape and material,
+        so whoever reveals both reveals it too.
+        """
+        known = {name: list(columns) for name, columns in _KNOWN.items()}
+        for columns in known.values():
+            columns += ["concept"] if {"shape", "material"} <= set(columns) else []
+        return known | {name: ["concept"] for name in newcomers(MODALITIES)}
 
     def templates(self) -> dict[str, list[str]]:
         """Prompts for each attribute, in words that captions use."""
@@ -129,7 +143,7 @@ class WorldConfig(DatasetConfig):
     def _train(self, pairs: Sequence[tuple[str, str]]) -> list[Plan]:
         for pair in pairs:
             self._check_names(pair)
-        names = list(dict.fromkeys(tuple(sorted(pair, key=MODALITIES.index)) for pair in pairs))
+        names = list(dict.fromkeys(tuple(_ordered(pair)) for pair in pairs))
         return [
             self._plan("train " + "-".join(pair), pair, self._pair_events(pair), "seen", self.train_captions)
             for pair in names
@@ -144,12 +158,20 @@ class WorldConfig(DatasetConfig):
     def _plan(self, purpose: str, modalities: Sequence[str], events: int, combinations: str, captions: int = 1) -> Plan:
         from .writing import Plan
 
-        names = tuple(sorted(modalities, key=MODALITIES.index))
+        names = tuple(_ordered(modalities))
         said = f"-captions{captions}" if "text" in names else ""
         shown = "" if purpose.startswith("train") else f"-{'-'.join(names)}"
         kind = "" if purpose.endswith(combinations) else f"-{combinations}"
         name = f"world{VERSION}-seed{self.seed}-{purpose.replace(' ', '-')}{kind}{shown}-{events}{said}"
+        name += self._examples(names)
         return Plan(Path(self.root) / name, self._seed(purpose), events, names, combinations, captions)
+
+    def _examples(self, names: Sequence[str]) -> str:
+        """What a folder's name says of examples by plugins: a part of their hash, so that other examples are other
+        folders. Raises `PluginError` for a plugin that makes none.
+        """
+        made = [Maker(name).fingerprint() for name in names if name not in MODALITIES]
+        return f"-examples{hashlib.sha256(b''.join(made)).hexdigest()[:8]}" if made else ""
 
     def _seed(self, purpose: str) -> int:
         """A seed for each purpose: far above those that people type, so that their events never meet."""
@@ -160,7 +182,9 @@ class WorldConfig(DatasetConfig):
         for name in ("-".join(pair), "-".join(reversed(pair))):
             if name in self.pair_events:
                 return self.pair_events[name]
-        return min((self.pair_events[name] for name in pair if name in self.pair_events), default=self.train_events)
+        most = {name: min(_EXAMPLE_EVENTS, self.train_events) for name in pair if name not in MODALITIES}
+        counts = most | {name: self.pair_events[name] for name in pair if name in self.pair_events}
+        return min(counts.values(), default=self.train_events)
 
     def _workers(self) -> int:
         if self.workers is not None:
@@ -169,8 +193,8 @@ class WorldConfig(DatasetConfig):
 
     def _check_names(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in MODALITIES:
-                raise UserError(unknown("modality of the world", name, MODALITIES))
+            if name not in MODALITIES and serving(name) is None:
+                raise UserError(unknown("modality of the world", name, [*MODALITIES, *newcomers(MODALITIES)]))
         if len(set(names)) < len(names) or not names:
             raise UserError(f"modalities must be given once each, got {list(names)}")
 
@@ -185,7 +209,13 @@ class WorldConfig(DatasetConfig):
             raise UserError(f"seed must be 0 or more (and below 2 to the 62), got {self.seed}")
         for name, events in self.pair_events.items():
             parts = name.split("-")
-            if len(parts) > 2 or any(part not in MODALITIES for part in parts):
-                raise UserError(unknown("modality or pair in pair_events", name, MODALITIES))
+            if len(parts) > 2 or any(part not in MODALITIES and serving(part) is None for part in parts):
+                options = [*MODALITIES, *newcomers(MODALITIES)]
+                raise UserError(unknown("modality or pair in pair_events", name, options))
             if events < 1:
                 raise UserError(f"pair_events.{name} must be at least 1, got {events}")
+
+
+def _ordered(names: Sequence[str]) -> list[str]:
+    """The world's own modalities in their order, then the others by alphabet."""
+    return [*(name for name in MODALITIES if name in names), *sorted(set(names) - set(MODALITIES))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,6 +18,7 @@ from .attributes import Events, draw_events
 from .captions import captions
 from .files import ENCODERS, INFO
 from .inertia import inertials
+from .newcomers import Maker
 from .picture import pictures
 from .pool import cannot_write, check_free, new_folder, run_tasks
 from .ranging import depths, thermals
@@ -26,6 +27,7 @@ from .sound import sounds
 RENDERERS = {"image": pictures, "audio": sounds, "depth": depths, "thermal": thermals, "imu": inertials}
 CHUNK = 256  # events that a process renders and writes at once
 MANIFEST = "manifest.jsonl"
+TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,44 @@ class Plan:
     captions: int = 1
 
 
-def plan_rows(plan: Plan, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
-    """The manifest rows of a plan's events, without rendering any."""
+def makers(plan: Plan) -> dict[str, Maker]:
+    """What makes the examples of the plan's modalities that the world does not know."""
+    return {name: Maker(name) for name in plan.modalities if name not in RENDERERS and name != TEXT}
+
+
+def path_columns(plan: Plan) -> list[str]:
+    """The plan's modalities whose cells are paths."""
+    return [name for name in plan.modalities if name in RENDERERS] + [
+        name for name, maker in makers(plan).items() if maker.writes_files
+    ]
+
+
+def plan_rows(
+    plan: Plan, start: int = 0, stop: int | None = None, keep: Callable[[str, bytes], None] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The manifest rows of a plan's events, without rendering any.
+
+    `keep`: called with the path and the bytes of each file that a plugin makes, since its row depends on it.
+    """
     events = draw_events(plan.seed, np.arange(start, plan.events if stop is None else stop), plan.combinations)
-    written = captions(events, plan.captions) if "text" in plan.modalities else []
+    written = captions(events, plan.captions) if TEXT in plan.modalities else []
+    made_by = makers(plan)
     for i, number in enumerate(events.index.tolist()):
         row: dict[str, Any] = {"id": f"{plan.seed}-{number:06d}"}
+        infos: dict[str, Any] = {}
         for name in plan.modalities:
-            if name == "text":
+            if name == TEXT:
                 row[name] = written[i] if plan.captions > 1 else written[i][0]
-            else:
+            elif name in RENDERERS:
                 row[name] = f"{name}/{number:06d}{ENCODERS[name][0]}"
-        for name in plan.modalities:
-            row.update(INFO.get(name, {}))
-        yield {**row, **events.labels(i), "concept": events.concept(i), "group": row["id"]}
+                infos |= INFO.get(name, {})
+            else:
+                made = made_by[name](plan.seed, number, events.concept(i))
+                row[name] = f"{name}/{number:06d}{made.suffix}" if made_by[name].writes_files else made.cell
+                infos |= made.info
+                if keep is not None and made_by[name].writes_files:
+                    keep(row[name], made.data)
+        yield {**row, **infos, **events.labels(i), "concept": events.concept(i), "group": row["id"]}
 
 
 def is_complete(folder: Path) -> bool:
@@ -110,7 +136,7 @@ class Task:
         for name in self.plan.modalities:
             if name in RENDERERS:
                 _write_samples(self.plan.folder / name, name, events)
-        rows = plan_rows(self.plan, self.start, self.stop)
+        rows = plan_rows(self.plan, self.start, self.stop, lambda place, data: _write(self.plan.folder / place, data))
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -276,6 +276,9 @@ def test_what_it_says_of_itself_fits_its_columns():
     config = WorldConfig()
     assert set(config.known()) == set(MODALITIES)
     assert set(config.templates()) == set(ATTRIBUTES)
-    assert all(set(columns) <= set(ATTRIBUTES) for columns in config.known().values())
+    assert all(set(columns) <= {*ATTRIBUTES, "concept"} for columns in config.known().values())
+    assert {name for name, columns in config.known().items() if "concept" in columns} == {
+        "image", "text", "audio", "thermal",
+    }  # fmt: skip
     assert not {"colour", "temperature"} & {*config.known()["audio"], *config.known()["imu"]}
     json.dumps(config.known())
