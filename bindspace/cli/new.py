@@ -103,7 +103,9 @@ def package(name: str, kind: str) -> dict[str, str]:
 def write(folder: Path, files: Mapping[str, str]) -> None:
     """Writes the files whole or not at all. Raises `UserError` where the folder is there already."""
     if folder.exists() or folder.is_symlink():
-        raise UserError(f"{folder} is there already: nothing was written; choose another name, or another place with out=")
+        raise UserError(
+            f"{folder} is there already: nothing was written; choose another name, or another place with out="
+        )
     check_place(folder)
     with replace_folder(folder) as new:
         for path, text in files.items():

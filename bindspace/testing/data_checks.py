@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import os
 import pickle
 import re
@@ -89,6 +90,30 @@ def example_follows_its_generator(subject: Subject) -> None:
         expect(several, "concept 0: three seeds made one and the same example: `rng` has no effect")
     first, second = (pickle.dumps(subject.example(concept, 1)) for concept in (0, 1))
     expect(first != second, "concepts 0 and 1 look the same: `concept` has no effect")
+
+
+@checked("example", CHECKS)
+def examples_can_be_written(subject: Subject) -> None:
+    """A data set writes examples as files and manifests, so that a newcomer trains before there is any data."""
+    for concept in range(CONCEPTS):
+        source, info = subject.example(concept, 1)
+        if subject.config.cell is Cell.path:
+            expect(isinstance(source, bytes | str | Path), f"expected bytes or a path, got {type(source).__name__}")
+            expect(isinstance(source, bytes) or Path(source).is_file(), f"expected a file, there is none at {source}")
+        else:
+            _expect_plain(source, "the source")
+        for key, value in info.items():
+            _expect_plain(value, f"info[{key!r}]")
+
+
+def _expect_plain(value: Any, what: str) -> None:
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    try:
+        json.dumps(plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Failed(
+            f"{what}: expected what a manifest can hold, strings, numbers or lists of them ({error})"
+        ) from error
 
 
 @checked("example", CHECKS)
@@ -221,7 +246,9 @@ def samples_stay_as_they_are(subject: Subject) -> None:
     before = copy.deepcopy(subject.samples)
     for training in ({}, {"seeds": list(range(len(before))), "augment": "strong"}):
         subject.config.prepare(subject.samples, **training)
-        expect(same(before, subject.samples), f"`prepare` changed the samples it was given ({training or 'evaluation'})")
+        expect(
+            same(before, subject.samples), f"`prepare` changed the samples it was given ({training or 'evaluation'})"
+        )
 
 
 @checked("prepare", CHECKS)

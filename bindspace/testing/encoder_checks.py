@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -47,7 +47,9 @@ def rows_do_not_see_each_other(subject: Subject) -> str:
 @checked("encoder", CHECKS)
 def padding_changes_nothing(subject: Subject) -> str:
     """A short sample beside a long one is filled up; what is filled in must not reach its vector."""
-    sizes = [sum(value[:1].numel() for value in subject.config.prepare([sample]).values()) for sample in subject.samples]
+    sizes = [
+        sum(value[:1].numel() for value in subject.config.prepare([sample]).values()) for sample in subject.samples
+    ]
     short, long = sizes.index(min(sizes)), sizes.index(max(sizes))
     if sizes[short] == sizes[long]:
         not_applicable("every sample gives rows of one size: nothing is filled up")
@@ -60,17 +62,16 @@ def padding_changes_nothing(subject: Subject) -> str:
 @checked("prepare", CHECKS)
 def rows_of_an_owner_are_averaged(subject: Subject) -> str:
     """A sample of several rows is the mean of their unit vectors, whoever else is in the batch."""
-    for sample in subject.samples:
-        batch = subject.config.prepare([sample])
-        if "owner" in batch:
-            break
-    else:
+    batches = [subject.config.prepare([sample]) for sample in subject.samples]
+    several = next((index for index, batch in enumerate(batches) if "owner" in batch), None)
+    if several is None:
         not_applicable("no example gives more than one row")
     with torch.no_grad():
-        rows = subject.tower(**rows_of(batch))
+        rows = subject.tower(**rows_of(batches[several]))
     expected = F.normalize(rows.mean(0), dim=0)
-    gap = float((subject.vectors([subject.samples[0], sample])[1] - expected).abs().max())
-    expect(gap <= CLOSE, f"the vector of a sample of {len(rows)} rows is {gap:.2g} away from their mean")
+    beside = subject.vectors([subject.samples[several - 1], subject.samples[several]])[1]
+    gap = float((beside - expected).abs().max())
+    expect(gap <= CLOSE, f"the vector of a sample of {len(rows)} rows is {gap:.2g} away from their mean: check `owner`")
     return f"{len(rows)} rows"
 
 
@@ -124,17 +125,17 @@ class _Bytes(TorchDispatchMode):
 @checked("encoder", CHECKS)
 def memory_grows_with_the_rows(subject: Subject) -> str:
     """Twice the batch takes twice the memory; anything like rows times rows ends every run with large batches."""
-    row = {key: value[:1] for key, value in rows_of(subject.batch).items()}
-    once, twice, four = (_forward_bytes(subject, row, rows) for rows in (ROWS, 2 * ROWS, 4 * ROWS))
+    row, encoder = {key: value[:1] for key, value in rows_of(subject.batch).items()}, subject.encoder
+    once, twice, four = (_forward_bytes(encoder, row, rows) for rows in (ROWS, 2 * ROWS, 4 * ROWS))
     first, second = twice - once, four - twice
     expect(second <= 2 * first, f"{ROWS} more rows take {first:,} bytes, the next {2 * ROWS} take {second:,}")
     return f"{first // ROWS:,} bytes a row"
 
 
-def _forward_bytes(subject: Subject, row: Mapping[str, Tensor], rows: int) -> int:
+def _forward_bytes(encoder: nn.Module, row: Mapping[str, Tensor], rows: int) -> int:
     batch = {key: value.expand(rows, *value.shape[1:]).contiguous() for key, value in row.items()}
     with torch.no_grad(), _Bytes() as counted:
-        subject.encoder(**batch)
+        encoder(**batch)
     return counted.total
 
 

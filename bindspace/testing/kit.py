@@ -53,7 +53,7 @@ class Result:
         return f"{line}  {self.note}\n{'':6}why: {self.check.why}\n{'':6}look at: {self.place}"
 
 
-WIDTH = 33  # of the longest name of a check
+WIDTH = 34  # of the longest name of a check
 
 
 def checked(part: str, checks: list[Check]) -> Callable[[Callable[[Subject], str | None]], Check]:

@@ -130,11 +130,13 @@ class Subject:
             return self.tower(**self.config.prepare(samples, **training))
 
     def encoder_members(self, part: str) -> list[Any]:
-        """Where to look for a mistake of the encoder: its class, if it could be built."""
-        if part != "encoder" or "space" not in self._built or self._built["space"][1] is not None:
+        """Where to look for a mistake of the encoder: its `forward`, if it could be built."""
+        if part != "encoder":
             return []
-        kind = type(self.encoder)
-        return [kind.forward, kind]
+        try:
+            return [type(self.encoder).forward, type(self.encoder)]
+        except Exception:  # told by the check that built it first
+            return []
 
 
 def rows_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

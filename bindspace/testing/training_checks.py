@@ -48,7 +48,9 @@ def a_short_run_beats_chance(subject: Subject) -> str:
     with torch.no_grad():
         right = _right(tower.eval()(**subject.config.prepare(samples)), anchors, concepts)
     needed = least_beyond_chance(HELD_OUT, 1 / CONCEPTS, ACCIDENT)
-    said = f"{right} of {HELD_OUT} held-out examples right after {steps} steps (seed {SEED}; chance {HELD_OUT // CONCEPTS}"
+    said = (
+        f"{right} of {HELD_OUT} held-out examples right after {steps} steps (seed {SEED}; chance {HELD_OUT // CONCEPTS}"
+    )
     expect(right >= needed, f"{said}, expected {needed} or more)")
     return f"{said}, needed {needed})"
 
