@@ -97,7 +97,7 @@ def run_check(check: Check, subject: Subject) -> Result:
 
 
 def place_of(error: Exception, part: str, subject: Subject) -> str:
-    """`file:line` of the plugin's own code: where it raised; else the member that the check looks at; else the class."""
+    """`file:line` of the plugin's own code: where it raised, else the member that the check looks at, or the class."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if subject.owns(frame.filename)]
     if own:
         return f"{own[-1].filename}:{own[-1].lineno}"

@@ -39,7 +39,7 @@ def every_parameter_learns(subject: Subject) -> str:
 
 @checked("example", CHECKS)
 def a_short_run_beats_chance(subject: Subject) -> str:
-    """Trained on examples of ten concepts, it knows new ones: what `read` and `prepare` keep is enough to learn from."""
+    """Trained on examples of ten concepts, it knows new ones: `read` and `prepare` keep enough to learn from."""
     tower = subject.new_tower()
     anchors = torch.nn.init.orthogonal_(torch.empty(max(CONCEPTS, subject.dim), subject.dim))[:CONCEPTS]
     anchors = F.normalize(anchors, dim=1)
