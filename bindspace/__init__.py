@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bindspace.settings import Pair as Pair
     from bindspace.settings import Source as Source
     from bindspace.space import Space as Space
+    from bindspace.testing import check_modality as check_modality
     from bindspace.training.module import BindModule as BindModule
 
     __version__: str
@@ -50,6 +51,7 @@ _HOMES = {
     "bindspace.modality": ["BadSample", "Bind", "Cell", "Head", "ModalityConfig", "Tune"],
     "bindspace.settings": ["Pair", "Source"],
     "bindspace.space": ["Space"],
+    "bindspace.testing": ["check_modality"],
     "bindspace.training.module": ["BindModule"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

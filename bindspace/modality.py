@@ -111,6 +111,8 @@ class ModalityConfig:
     contract: ClassVar[int] = CONTRACT
     cell: ClassVar[Cell] = Cell.path
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # other defaults of fields for size=small|base
+    small: ClassVar[Mapping[str, Any]] = {}  # settings of a cheap instance, which the conformance kit builds
+    not_exportable: ClassVar[str] = ""  # why `torch.export` cannot take the encoder, where it cannot
 
     width: int = 256  # of the encoder's features
     head: Head = Head.linear
@@ -168,3 +170,7 @@ class ModalityConfig:
     def show(self, sample: Any) -> Image:
         """How a person looks at a sample, for reports."""
         raise NotImplementedError
+
+    def rejects(self) -> Sequence[tuple[Any, dict[str, Any]]]:
+        """Sources, each with its info, that `read` refuses with `BadSample`: the conformance kit tries them."""
+        return []

@@ -139,7 +139,7 @@ def find(name: str, group: str = MODALITIES) -> Plugin:
     if name not in plugins:
         raise PluginError(unknown(KINDS[group], name, plugins, hint="`bindspace plugins` lists what is installed"))
     if len(plugins[name]) > 1:
-        owners = " and ".join(plugin.package for plugin in plugins[name])
+        owners = " and ".join(sorted(plugin.package for plugin in plugins[name]))
         raise PluginError(f"the name {name!r} is claimed by {owners}: uninstall one of them")
     return plugins[name][0]
 

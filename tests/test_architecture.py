@@ -177,7 +177,9 @@ def test_the_public_names_are_all_there():
     for name in light:
         assert getattr(bindspace, name).__name__ == name
     for name, home in bindspace._HOME.items():  # those that import torch are looked for in the source
-        tree = ast.parse((ROOT / f"{home.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        place = ROOT / home.replace(".", "/")
+        source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        tree = ast.parse(source.read_text(encoding="utf-8"))
         defined = {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
         assert name in defined, name
     assert set(bindspace.__all__) <= set(dir(bindspace))

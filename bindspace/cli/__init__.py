@@ -23,6 +23,8 @@ VERBS = {
     "manifest": ("manifest", "write a manifest of files in folders"),
     "shard": ("shard", "write a manifest and its files as tar shards, or index such shards"),
     "plugins": ("plugins", "list what is installed, and what failed to load and why"),
+    "new": ("new", "write a plugin package for a modality of your own, which trains at once"),
+    "check": ("check", "run the conformance kit on a modality plugin"),
 }
 HELP = ("-h", "--help", "help")
 DISK = {

@@ -33,6 +33,8 @@ class AudioConfig(ModalityConfig):
         "base": {"trunk": Trunk.vit, "window": 400, "fft": 1024, "hop": 160, "mels": 128, "width": 768},
     }
 
+    small: ClassVar[Mapping[str, Any]] = {"clip_seconds": 1.0, "channels": [8, 16, 24], "width": 64}
+
     rate: int = 16000  # what everything is resampled to, Hz
     clip_seconds: float = 2.0
     clips: int = 3  # at most so many of a longer sound in evaluation, evenly spread and averaged

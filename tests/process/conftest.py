@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from running import bindspace
+from running import bindspace, build_wheel
 
 QUICK = [
     "data=manifest",
@@ -38,3 +38,9 @@ def sources(world: Path) -> list[str]:
     """The overrides that train on it and measure at the end."""
     train = f"[{{path: {world / 'it'}}},{{path: {world / 'ia'}}}]"
     return [*QUICK, f"data.train={train}", f"data.test=[{{path: {world / 'test'}}}]"]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout."""
+    return build_wheel(Path(__file__).parents[2], tmp_path_factory.mktemp("dist"))

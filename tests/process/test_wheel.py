@@ -2,40 +2,20 @@
 
 import json
 import subprocess
-import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
-from running import bindspace
+from running import bindspace, fresh_venv
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, as `python -m build` makes it."""
-    out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    (found,) = out.glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory):
-    """An interpreter that has the wheel, and of this one's packages all but the checkout."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
-    python = folder / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    # a path in a .pth file is appended, and its own .pth files (the editable checkout's) are not followed
-    (site,) = folder.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return str(python)
+    """An interpreter that has the wheel."""
+    return fresh_venv(tmp_path_factory.mktemp("elsewhere") / "venv", wheel)
 
 
 def test_the_wheel_holds_the_configs_of_core_and_plugins_and_no_tests(wheel):
@@ -44,7 +24,9 @@ def test_the_wheel_holds_the_configs_of_core_and_plugins_and_no_tests(wheel):
     presets = {str(path.relative_to(ROOT / "plugins")) for path in ROOT.glob("plugins/*/conf/modality/*.yaml")}
     assert configs
     assert presets
-    assert configs | presets <= names
+    templates = {str(path.relative_to(ROOT)) for path in ROOT.glob("bindspace/templates/*/*")}
+    assert len(templates) == 15
+    assert configs | presets | templates <= names
     packages = {path.name for path in ROOT.glob("plugins/bindspace_*")} | {"bindspace"}
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == packages
     assert not [name for name in names if Path(name).name.startswith(("test_", "conftest"))]
