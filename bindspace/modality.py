@@ -114,6 +114,10 @@ class ModalityConfig:
         """A generated (source, info) that `read` takes; concept 0..9 shapes the signal, `rng` is nuisance."""
         raise NotImplementedError
 
+    def cues(self, sample: Any) -> dict[str, float]:
+        """Plain numbers of a sample (duration, loudness): the benchmark tries how far they alone would get."""
+        return {}
+
     def show(self, sample: Any) -> Image:
         """How a person looks at a sample, for reports."""
         raise NotImplementedError

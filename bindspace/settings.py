@@ -26,6 +26,14 @@ class Augment(Enum):
     strong = "strong"
 
 
+class Control(Enum):
+    """Rows of control that a benchmark measures on demand."""
+
+    within_label = "within_label"  # the right answer were another event of the same label
+    two_hop = "two_hop"  # by way of the nearest pivot of another event
+    stand_in = "stand_in"  # by one number of the query alone: duration, loudness, what its plugin tells
+
+
 class Precision(Enum):
     """Arithmetic of training. `auto`: bf16 where the processor or GPU has matrix units for it, else float32."""
 
@@ -139,7 +147,13 @@ class BenchmarkSettings:
     k: list[int] = field(default_factory=lambda: [1, 5, 10])
     permutations: int = 10000
     zero_shot: list[str] | None = None  # attribute columns; None: all with 2..100 values
-    templates: dict[str, list[str]] = field(default_factory=lambda: {"default": ["{}", "a {}"]})  # by attribute
+    templates: dict[str, list[str]] = field(default_factory=lambda: {"default": ["{}", "a {}"]})  # by attribute; a set
+    # (clip, clip7, sound) or a .txt file with one template a line counts as its lines
+    pool_sizes: list[int] = field(default_factory=lambda: [100, 500, 1000])  # recall expected in smaller galleries
+    slices: list[str] = field(default_factory=list)  # attribute columns: recall of the queries of each value
+    controls: list[Control] = field(default_factory=list)  # within_label, two_hop, stand_in
+    composed: bool = False  # two modalities ask together
+    shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all
     batch_size: int = 128
     seed: int = 0
 

@@ -14,6 +14,8 @@ from bindspace.data.bad_rows import LISTING
 from bindspace.settings import BenchmarkSettings, DataSettings, Source
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bindspace.space import Space
 
 
@@ -44,13 +46,21 @@ def measure_pools(
         pools.setdefault(source.pool, []).append(source)
     (out / LISTING).unlink(missing_ok=True)
     reader, reports, bad = Reader(data.memory_gb), {}, BadRows(out / LISTING)
+    ranks: dict[str, dict[str, Tensor]] = {}
     for pool_name, sources in pools.items():
         names = settings.modalities or shared(space, sources)
         pool = load_pool(sources, space.configs, names, reader, data.max_bad_fraction, bad)
         reports[pool_name] = run_benchmark(
-            space, pool, settings, name=name, untrained=untrained, known=known, progress=progress
+            space,
+            pool,
+            settings,
+            name=name,
+            untrained=untrained,
+            known=known,
+            ranks=ranks.setdefault(pool_name, {}),
+            progress=progress,
         )
-    path = write_report(reports, out)
+    path = write_report(reports, out, ranks)
     report = join_pools(reports)
     print_table(report, Console())
     print(f"report: {path.parent}")

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bindspace.benchmark.compare import RANKS, ranks_bytes
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.files import json_bytes, write_together
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
 MAIN = "main"
 READ = """\
@@ -30,17 +32,22 @@ def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
     return {**reports[top], "pools": further} if further else dict(reports[top])
 
 
-def write_report(reports: Mapping[str, Any], folder: str | Path) -> Path:
+def write_report(
+    reports: Mapping[str, Any], folder: str | Path, ranks: Mapping[str, Mapping[str, Tensor]] | None = None
+) -> Path:
     """Writes report.json, report.md and matrix.png into `folder`, all or none; returns the path of report.json.
 
-    `reports`: one report, or reports by the pool's name.
+    `reports`: one report, or reports by the pool's name. `ranks`: by pool what `run_benchmark` filled in, written as
+    ranks.safetensors, which `bindspace compare` needs.
     """
     report, folder = join_pools(reports), Path(folder)
-    contents = {
+    contents: dict[str, bytes] = {
         "matrix.png": matrix_png(report),
         "report.md": render_markdown(report).encode(),
         "report.json": json_bytes(report),
     }
+    if ranks:
+        contents[RANKS] = ranks_bytes(ranks)
     write_together({folder / name: data for name, data in contents.items()})
     return folder / "report.json"
 
