@@ -72,6 +72,7 @@ class DataSettings:
     workers: int = 1
     memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
     max_bad_fraction: float = 0.01
+    break_pairs: bool = False  # a control: in training the pivot's cells go to other events; nothing may be learned
 
 
 @dataclass

@@ -49,8 +49,8 @@ def run_benchmark(
 
     `name`: what the space is called in the report. `untrained`: a freshly initialised space of the same configs, to
     measure beside it. `known`: which attribute columns a modality can know, for the ceiling. `ranks`: filled with the
-    rank and the cluster of each query, int64 (2, N) by `query>gallery`, for paired comparisons. Raises `UserError` where
-    the pool is empty, has fewer than two of the space's modalities, or the space yields vectors that are not finite.
+    rank and the cluster of each query, int64 (2, N) by `query>gallery`, for paired comparisons. Raises `UserError`
+    where the pool is empty, has fewer than two of the space's modalities, or the vectors are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))

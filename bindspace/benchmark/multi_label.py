@@ -44,8 +44,8 @@ def average_precision(score_NC: Tensor, present_NC: Tensor) -> Tensor:
 
 def _pessimistic(score_NC: Tensor, present_NC: Tensor) -> Tensor:
     """Items by falling score, of equal ones those without the label first."""
-    first = present_NC.int().argsort(0, stable=True)
-    return first.gather(0, score_NC.gather(0, first).argsort(0, descending=True, stable=True))
+    first = present_NC.int().argsort(dim=0, stable=True)
+    return first.gather(0, score_NC.gather(0, first).argsort(dim=0, descending=True, stable=True))
 
 
 def rank_labels(score_NC: Tensor, present_NC: Tensor, permutations: Permutations) -> dict[str, Any]:

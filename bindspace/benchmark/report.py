@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.compare import RANKS, ranks_bytes
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
+from bindspace.benchmark.further import further_lines
+from bindspace.benchmark.layout import interval, percent, table
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.files import json_bytes, write_together
 
@@ -81,12 +83,9 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             f"### {heading}",
             "",
-            *_table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
+            *table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
-    if report["zero_shot"]:
-        lines += ["", "### Zero-shot classification", "", *_table(ZERO_SHOT, map(_zero_shot_row, report["zero_shot"]))]
-    lines += ["", "### Gap between modalities", "", *_table(GAP, map(_gap_row, report["gap"]))]
-    return lines
+    return [*lines, *further_lines(report)]
 
 
 def _left_out(protocol: Mapping[str, Any]) -> str:
@@ -122,53 +121,15 @@ def _retrieval_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> list[s
     return [
         f"{cell['query']} → {cell['gallery']}",
         cell["status"],
-        *(_percent(cell["recall"][str(each)]) for each in report["protocol"]["k"]),
-        _interval(cell["ci95"][k]),
-        _percent(cell["chance"][k]),
+        *(percent(cell["recall"][str(each)]) for each in report["protocol"]["k"]),
+        interval(cell["ci95"][k]),
+        percent(cell["chance"][k]),
         _times(cell["recall"][k], cell["chance"][k]),
-        _percent(cell["shuffled"][k]),
-        *(_percent(cell[name][k]) if cell.get(name) else "" for name in _beside(report)),
+        percent(cell["shuffled"][k]),
+        *(percent(cell[name][k]) if cell.get(name) else "" for name in _beside(report)),
         f"{cell['median_rank']:g}",
         _p(p),
     ]
-
-
-ZERO_SHOT = ["modality", "attribute", "status", "classes", "n", "accuracy", "95 %", "chance", "permuted labels, 95 %"]
-GAP = ["pair", "distance of centroids", "alignment", "uniformity"]
-
-
-def _zero_shot_row(cell: Mapping[str, Any]) -> list[str]:
-    numbers = [str(cell["classes"]), str(cell["n"]), _percent(cell["accuracy"]), _interval(cell["ci95"])]
-    return [
-        cell["modality"],
-        cell["attribute"],
-        cell["status"],
-        *numbers,
-        _percent(cell["chance"]),
-        _interval(cell["control95"]),
-    ]
-
-
-def _gap_row(cell: Mapping[str, Any]) -> list[str]:
-    values = [cell["centroid_distance"], cell["alignment"], cell["uniformity"]]
-    return ["–".join(cell["pair"]), *("" if value is None else f"{value:.2f}" for value in values)]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    ruler = ["---", *("---:" for _ in header[1:])]
-    return ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (header, ruler, *rows)]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
 
 
 def _times(share: float, by_chance: float) -> str:
