@@ -114,6 +114,10 @@ class ModalityConfig:
         """A generated (source, info) that `read` takes; concept 0..9 shapes the signal, `rng` is nuisance."""
         raise NotImplementedError
 
+    def play(self, sample: Any) -> tuple[bytes, str] | None:
+        """A file that a browser plays and its MIME type, for a modality that is heard; None for one that is not."""
+        return None
+
     def cues(self, sample: Any) -> dict[str, float]:
         """Plain numbers of a sample (duration, loudness): the benchmark tries how far they alone would get."""
         return {}

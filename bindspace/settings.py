@@ -34,6 +34,13 @@ class Control(Enum):
     stand_in = "stand_in"  # by one number of the query alone: duration, loudness, what its plugin tells
 
 
+class Map(Enum):
+    """How the map of a space is laid out."""
+
+    pca = "pca"
+    tsne = "tsne"
+
+
 class Precision(Enum):
     """Arithmetic of training. `auto`: bf16 where the processor or GPU has matrix units for it, else float32."""
 
@@ -154,6 +161,7 @@ class BenchmarkSettings:
     slices: list[str] = field(default_factory=list)  # attribute columns: recall of the queries of each value
     controls: list[Control] = field(default_factory=list)  # within_label, two_hop, stand_in
     composed: bool = False  # two modalities ask together
+    map: Map = Map.pca  # of report.html: the main axes, or t-SNE (needs openTSNE)
     shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all
     batch_size: int = 128
     seed: int = 0

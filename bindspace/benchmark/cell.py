@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -29,6 +29,17 @@ class Side:
     vectors: Tensor
     events: list[list[int]]
     clusters: Tensor
+
+
+@dataclass
+class Kept:
+    """What a measurement keeps beside its figures: vectors by modality, and the ranks of each cell's queries.
+
+    `ranks`: by `query>gallery` the rank and the cluster of each query, int64 (2, N), for paired comparisons.
+    """
+
+    sides: dict[str, Side] = field(default_factory=dict)
+    ranks: dict[str, Tensor] = field(default_factory=dict)
 
 
 def measure_cell(

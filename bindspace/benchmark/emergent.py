@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bindspace.benchmark.between import composed, control_rows, gap_of, probes
-from bindspace.benchmark.cell import Side, ceiling, clean, measure_cell, provenance, recalls
+from bindspace.benchmark.cell import Kept, Side, ceiling, clean, measure_cell, provenance, recalls
 from bindspace.benchmark.intervals import holm
 from bindspace.benchmark.overlap import Overlap
 from bindspace.benchmark.permutation import Permutations
@@ -42,15 +42,15 @@ def run_benchmark(
     name: str = "",
     untrained: Space | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
-    ranks: dict[str, Tensor] | None = None,
+    kept: Kept | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Measures a space on a pool and returns the report (schema 1) as plain JSON values.
 
     `name`: what the space is called in the report. `untrained`: a freshly initialised space of the same configs, to
-    measure beside it. `known`: which attribute columns a modality can know, for the ceiling. `ranks`: filled with the
-    rank and the cluster of each query, int64 (2, N) by `query>gallery`, for paired comparisons. Raises `UserError`
-    where the pool is empty, has fewer than two of the space's modalities, or the vectors are not finite.
+    measure beside it. `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with
+    vectors and ranks. Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or the
+    vectors are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))
@@ -60,6 +60,8 @@ def run_benchmark(
     permutations = Permutations(settings.permutations, settings.seed)
     sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress)
     fresh = embed_pool(untrained, pool, modalities, settings.batch_size, "untrained", progress) if untrained else None
+    if kept is not None:
+        kept.sides.update(sides)
     overlap = Overlap(space, pool)
     cells, parts, k = [], [], sorted(set(settings.k))
     with Progress("measure", len(modalities) * (len(modalities) - 1), shown=progress) as bar:
@@ -72,8 +74,8 @@ def run_benchmark(
                 cell["ceiling"] = ceiling(sides[a], sides[b], pool, known, k)
             for part in slices(rank, sides[a].clusters, sides[a].events, sliced, primary(k), settings.seed):
                 parts.append({"query": a, "gallery": b, **part})
-            if ranks is not None:
-                ranks[f"{a}>{b}"] = torch.stack([rank, sides[a].clusters])
+            if kept is not None:
+                kept.ranks[f"{a}>{b}"] = torch.stack([rank, sides[a].clusters])
             cells.append(cell)
             bar.advance()
     _adjust(cells)

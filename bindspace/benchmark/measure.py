@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bindspace.benchmark.cell import Kept
 from bindspace.benchmark.emergent import run_benchmark
+from bindspace.benchmark.html import Page
 from bindspace.benchmark.report import join_pools, print_table, write_report
 from bindspace.data import BadRows, Manifest, Reader, load_pool
 from bindspace.data.bad_rows import LISTING
@@ -47,9 +49,11 @@ def measure_pools(
     (out / LISTING).unlink(missing_ok=True)
     reader, reports, bad = Reader(data.memory_gb), {}, BadRows(out / LISTING)
     ranks: dict[str, dict[str, Tensor]] = {}
+    page = Page(settings.map.value)
     for pool_name, sources in pools.items():
         names = settings.modalities or shared(space, sources)
         pool = load_pool(sources, space.configs, names, reader, data.max_bad_fraction, bad)
+        kept = Kept()
         reports[pool_name] = run_benchmark(
             space,
             pool,
@@ -57,10 +61,12 @@ def measure_pools(
             name=name,
             untrained=untrained,
             known=known,
-            ranks=ranks.setdefault(pool_name, {}),
+            kept=kept,
             progress=progress,
         )
-    path = write_report(reports, out, ranks)
+        ranks[pool_name] = kept.ranks
+        page.add(pool_name, pool, kept.sides)
+    path = write_report(reports, out, ranks, page)
     report = join_pools(reports)
     print_table(report, Console())
     print(f"report: {path.parent}")

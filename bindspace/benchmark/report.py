@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bindspace.benchmark.compare import RANKS, ranks_bytes
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
 from bindspace.benchmark.further import further_lines
+from bindspace.benchmark.html import Page
 from bindspace.benchmark.layout import interval, percent, table
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.files import json_bytes, write_together
@@ -35,12 +36,15 @@ def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_report(
-    reports: Mapping[str, Any], folder: str | Path, ranks: Mapping[str, Mapping[str, Tensor]] | None = None
+    reports: Mapping[str, Any],
+    folder: str | Path,
+    ranks: Mapping[str, Mapping[str, Tensor]] | None = None,
+    page: Page | None = None,
 ) -> Path:
-    """Writes report.json, report.md and matrix.png into `folder`, all or none; returns the path of report.json.
+    """Writes report.json, .md, .html and matrix.png into `folder`, all or none; returns the path of report.json.
 
     `reports`: one report, or reports by the pool's name. `ranks`: by pool what `run_benchmark` filled in, written as
-    ranks.safetensors, which `bindspace compare` needs.
+    ranks.safetensors, which `bindspace compare` needs. `page`: examples and maps for report.html.
     """
     report, folder = join_pools(reports), Path(folder)
     contents: dict[str, bytes] = {
@@ -48,6 +52,7 @@ def write_report(
         "report.md": render_markdown(report).encode(),
         "report.json": json_bytes(report),
     }
+    contents["report.html"] = (page or Page()).render(dict(_pools(report))).encode()
     if ranks:
         contents[RANKS] = ranks_bytes(ranks)
     write_together({folder / name: data for name, data in contents.items()})

@@ -121,6 +121,14 @@ class AudioConfig(ModalityConfig):
         soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
         return file.getvalue(), {}
 
+    def play(self, sample: np.ndarray) -> tuple[bytes, str]:
+        """The first ten seconds as FLAC."""
+        import soundfile
+
+        file = io.BytesIO()
+        soundfile.write(file, sample[: 10 * self.rate], self.rate, format="FLAC", subtype="PCM_16")
+        return file.getvalue(), "audio/flac"
+
     def cues(self, sample: np.ndarray) -> dict[str, float]:
         """Seconds, and loudness in dB below full scale."""
         import numpy as np

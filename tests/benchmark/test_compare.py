@@ -4,6 +4,7 @@ import pytest
 import torch
 from known_vectors import Pool, chain_ledger, make_space
 
+from bindspace.benchmark.cell import Kept
 from bindspace.benchmark.compare import compare, paired, read_measured
 from bindspace.benchmark.emergent import run_benchmark
 from bindspace.benchmark.report import write_report
@@ -16,11 +17,11 @@ EIGHT = torch.eye(8)
 
 
 def measured(folder, sound, **settings):
-    pool, ranks = Pool({"sight": EIGHT, "sound": sound}), {}
+    pool, kept = Pool({"sight": EIGHT, "sound": sound}), Kept()
     space = make_space(8, NAMES, chain_ledger(NAMES))
     settings = BenchmarkSettings(**{"permutations": 50, "k": [1, 2], **settings})
-    report = run_benchmark(space, pool, settings, name=folder.name, ranks=ranks, progress=False)
-    write_report(report, folder, {"main": ranks})
+    report = run_benchmark(space, pool, settings, name=folder.name, kept=kept, progress=False)
+    write_report(report, folder, {"main": kept.ranks})
     return folder
 
 
