@@ -57,7 +57,7 @@ class Gallery:
                 item = self.pool.items[name][index]
                 shown["text"] = str(self.pool.columns[item.source][name].cells[item.cell])[:TEXT]
             elif type(config).show is not ModalityConfig.show:  # a plugin need not say how its samples look
-                shown["png"] = _picture(config.show(sample))
+                shown["picture"] = _picture(config.show(sample))
             if (sound := config.play(sample)) is not None:
                 shown["sound"] = f"data:{sound[1]};base64,{base64.b64encode(sound[0]).decode()}"
             self.items[key] = shown
@@ -177,5 +177,5 @@ def _picture(image: Any) -> str:
     if max(image.size) > SIDE:
         image.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image.save(buffer, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

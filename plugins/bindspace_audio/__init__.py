@@ -122,12 +122,12 @@ class AudioConfig(ModalityConfig):
         return file.getvalue(), {}
 
     def play(self, sample: np.ndarray) -> tuple[bytes, str]:
-        """The first ten seconds as FLAC."""
+        """The first ten seconds as MP3, which every browser plays."""
         import soundfile
 
         file = io.BytesIO()
-        soundfile.write(file, sample[: 10 * self.rate], self.rate, format="FLAC", subtype="PCM_16")
-        return file.getvalue(), "audio/flac"
+        soundfile.write(file, sample[: 10 * self.rate], self.rate, format="MP3")
+        return file.getvalue(), "audio/mpeg"
 
     def cues(self, sample: np.ndarray) -> dict[str, float]:
         """Seconds, and loudness in dB below full scale."""

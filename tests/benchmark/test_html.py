@@ -62,7 +62,7 @@ def test_the_best_and_the_worst_queries_are_shown_with_what_they_found(pool):
     assert worst["found"][0] == ["main/words/6", False]
     assert len(worst["found"]) == FOUND
     assert worst["right"] in (None, "main/words/5")
-    assert set(page.items["main/vector/5"]) == {"name", "png", "sound"}
+    assert set(page.items["main/vector/5"]) == {"name", "picture", "sound"}
     assert page.items["main/words/6"]["text"] == "</script><b>word6</b>"
 
 
@@ -80,8 +80,8 @@ def test_a_page_fetches_nothing_and_no_value_ends_its_script(pool):
 def test_pictures_are_small_and_a_plugin_without_show_gets_none(pool):
     page = Page()
     page.add("main", pool, sides())
-    assert all(len(item.get("png", "")) < 3000 for item in page.items.values())
-    assert all("png" not in item for key, item in page.items.items() if "/words/" in key)
+    assert all(len(item.get("picture", "")) < 3000 for item in page.items.values())
+    assert all("picture" not in item for key, item in page.items.items() if "/words/" in key)
 
 
 def test_the_map_lies_in_the_unit_square_and_says_what_it_holds(pool):

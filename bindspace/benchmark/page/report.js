@@ -15,6 +15,10 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+function fill(id, ...children) {
+  find(id).replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+}
+
 function table(header, rows) {
   const head = make("tr", {}, ...header.map((text) => make("th", { scope: "col" }, text)));
   const body = rows.map((row) => make("tr", {}, ...row.map((text) => make("td", {}, text))));
@@ -35,7 +39,7 @@ function drawMatrix(name) {
   const report = pools[name], k = String(report.protocol.primary_k), names = report.protocol.modalities;
   const chance = report.pairs.map((cell) => cell.chance[k]);
   find("matrix-words").textContent = `Rows ask, columns answer: how often a right one is among the first ${k} of the ` +
-    `gallery, in %, with its 95 % interval. By chance ${percent(Math.min(...chance))} to ${percent(Math.max(...chance))}. Choose a cell.`;
+    `gallery, in %, with its 95 % interval. By chance ${[...new Set([Math.min(...chance), Math.max(...chance)])].map(percent).join(" to ")}. Choose a cell.`;
   const head = make("tr", {}, make("td"), ...names.map((each) => make("th", { scope: "col" }, each)));
   const rows = names.map((query) => make("tr", {}, make("th", { scope: "row" }, query), ...names.map((gallery) => {
     const cell = report.pairs.find((each) => each.query === query && each.gallery === gallery);
@@ -50,7 +54,7 @@ function drawMatrix(name) {
     make("small", {}, cell.status));
     return make("td", {}, button);
   })));
-  find("matrix").replaceChildren(head, ...rows);
+  fill("matrix", head, ...rows);
 }
 
 function choose(name, cell, button) {
@@ -72,7 +76,7 @@ function drawCell(name, cell) {
     path.map(([a, b, value]) => `${a} → ${b} ${percent(value) || "not measured"}`).join(", ")));
   const told = [cell.unpaired_steps ? `unpaired steps: ${cell.unpaired_steps}` : "", cell.shaped_by?.length ? `shaped by ${cell.shaped_by.join(", ")}` : "",
     cell.selected_on?.length ? `selected on ${cell.selected_on.join(", ")}` : "", cell.bridge ? `bridged by ${cell.bridge} media` : ""].filter(Boolean);
-  find("cell").replaceChildren(
+  fill("cell", 
     make("h2", {}, `${cell.query} → ${cell.gallery}`),
     make("p", {}, `Status: ${cell.status}. `, make("span", { class: "quiet" }, words[cell.status] || "")),
     make("div", { class: "facts" }, fact(`${percent(cell.recall[k])} %`, `R@${k} of ${cell.n} queries among ${cell.gallery_size}`),
@@ -85,7 +89,7 @@ function drawCell(name, cell) {
 function drawItem(id, role, right) {
   const item = items[id];
   const parts = [make("div", { class: "role" }, role)];
-  if (item.png) parts.push(make("img", { src: item.png, alt: item.name }));
+  if (item.picture) parts.push(make("img", { src: item.picture, alt: item.name }));
   if (item.sound) parts.push(make("audio", { src: item.sound, controls: "", preload: "none" }));
   if (item.text) parts.push(make("div", {}, item.text));
   return make("div", { class: right ? "item right" : "item" }, ...parts);
@@ -102,7 +106,7 @@ function drawExamples(name, cell) {
 
 function drawMap(name) {
   const map = maps[name];
-  if (!map) return find("map").replaceChildren();
+  if (!map) return fill("map");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 1000 640");
   svg.setAttribute("role", "img");
@@ -116,7 +120,7 @@ function drawMap(name) {
     svg.append(dot);
   });
   const legend = map.modalities.flatMap((each, i) => [make("span", { class: "swatch", style: `background:${COLOURS[i % COLOURS.length]}` }), each]);
-  find("map").replaceChildren(make("h2", {}, "Map of the space"), make("p", { class: "quiet" }, map.words), make("p", {}, ...legend), svg);
+  fill("map", make("h2", {}, "Map of the space"), make("p", { class: "quiet" }, map.words), make("p", {}, ...legend), svg);
 }
 
 function drawTables(name) {
@@ -134,7 +138,7 @@ function drawTables(name) {
     report.slices.map((cell) => [cell.attribute, cell.value, `${cell.query} → ${cell.gallery}`, String(cell.n), percent(cell.recall)])));
   fold("Gap between modalities", table(["pair", "distance of centroids", "alignment", "uniformity", "neighbours of own kind", "if mixed"],
     report.gap.map((cell) => [cell.pair.join("–"), cell.centroid_distance.toFixed(2), cell.alignment.toFixed(2), cell.uniformity?.toFixed(2) ?? "", percent(cell.own_neighbours), percent(cell.own_by_chance)])));
-  find("tables").replaceChildren(make("h2", {}, "More of this pool"), ...parts);
+  fill("tables", make("h2", {}, "More of this pool"), ...parts);
 }
 
 function drawRecord(name) {
@@ -142,9 +146,9 @@ function drawRecord(name) {
   const pairs = (ledger.pairs || []).map((pair) => [pair.of.join("–"), String(pair.paired.steps), String(pair.paired.examples), String(pair.unpaired.steps)]);
   const declared = (ledger.declarations || []).map((each) => make("p", { class: "quiet" }, `Declared, not recorded: ${each.pair.join("–")}, by ${each.by}. ${each.note}`));
   const why = ledger.unknown_reason ? make("p", {}, `Nothing is known: ${ledger.unknown_reason}`) : null;
-  find("ledger").replaceChildren(make("h2", {}, "Ledger"), make("p", { class: "quiet" }, "What gave gradient, as recorded. It detects accidents and swapped files; it is no proof against forgery."),
+  fill("ledger", make("h2", {}, "Ledger"), make("p", { class: "quiet" }, "What gave gradient, as recorded. It detects accidents and swapped files; it is no proof against forgery."),
     why, pairs.length ? table(["pair", "steps", "examples", "unpaired steps"], pairs) : null, ...declared);
-  find("protocol").replaceChildren(make("h2", {}, "Protocol"), make("pre", {}, JSON.stringify({ ...protocol, system }, null, 1)));
+  fill("protocol", make("h2", {}, "Protocol"), make("pre", {}, JSON.stringify({ ...protocol, system }, null, 1)));
 }
 
 function show(name) {
