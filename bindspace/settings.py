@@ -65,12 +65,24 @@ class Source:
 
 
 @dataclass
+class Choice:
+    """A probe of right against wrong: rows with one cell of `query`, and of `gallery` a list, the right one first."""
+
+    name: str
+    path: str
+    query: str
+    gallery: str
+    where: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class DataSettings:
     """`data.*`: where events come from."""
 
     train: list[Source] = field(default_factory=list)
     val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
     test: list[Source] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)  # probes of the benchmark: right answers against tempting ones
     dataset: Any = (
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
@@ -160,6 +172,7 @@ class BenchmarkSettings:
     pool_sizes: list[int] = field(default_factory=lambda: [100, 500, 1000])  # recall expected in smaller galleries
     slices: list[str] = field(default_factory=list)  # attribute columns: recall of the queries of each value
     controls: list[Control] = field(default_factory=list)  # within_label, two_hop, stand_in
+    choices: bool = False  # the probes that the data set makes, beside those of data.choices
     composed: bool = False  # two modalities ask together
     map: Map = Map.pca  # of report.html: the main axes, or t-SNE (needs openTSNE)
     shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all

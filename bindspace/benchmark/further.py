@@ -52,6 +52,21 @@ def _tables(report: Mapping[str, Any], k: str) -> Iterator[tuple[str, Sequence[s
             for cell in report.get("controls", [])
         ),
     )
+    yield (
+        "Right against wrong",
+        ["probe", "query → gallery", "n", "right", "95 %", "chance"],
+        (
+            [
+                cell["probe"],
+                _pair(cell),
+                str(cell["n"]),
+                percent(cell["accuracy"]),
+                interval(cell["ci95"]),
+                percent(cell["chance"]),
+            ]
+            for cell in report.get("choices", [])
+        ),
+    )
     yield "Linear probes", PROBES, map(_probe, report.get("probes", []))
     yield (
         f"R@{k} by attribute",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.cell import Kept
+from bindspace.benchmark.choices import measure_choices
 from bindspace.benchmark.emergent import run_benchmark
 from bindspace.benchmark.html import Page
-from bindspace.benchmark.report import join_pools, print_table, write_report
+from bindspace.benchmark.report import join_pools, print_table, top_pool, write_report
 from bindspace.data import BadRows, Manifest, Reader, load_pool
 from bindspace.data.bad_rows import LISTING
 from bindspace.settings import BenchmarkSettings, DataSettings, Source
@@ -66,6 +67,9 @@ def measure_pools(
         )
         ranks[pool_name] = kept.ranks
         page.add(pool_name, pool, kept.sides)
+    choices = [*data.choices, *(data.dataset.choices() if settings.choices and data.dataset is not None else [])]
+    if found := measure_choices(space, choices, settings.batch_size):
+        reports[top_pool(reports)]["choices"] = found
     path = write_report(reports, out, ranks, page)
     report = join_pools(reports)
     print_table(report, Console())

@@ -30,9 +30,14 @@ def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
     """One report of several pools by name: `main` (or the first) on top, the others under `pools`."""
     if "schema" in reports:
         return dict(reports)
-    top = MAIN if MAIN in reports else next(iter(reports))
+    top = top_pool(reports)
     further = {name: report for name, report in reports.items() if name != top}
     return {**reports[top], "pools": further} if further else dict(reports[top])
+
+
+def top_pool(reports: Mapping[str, Any]) -> str:
+    """The pool whose report stands on top: `main`, or the first."""
+    return MAIN if MAIN in reports else next(iter(reports))
 
 
 def write_report(

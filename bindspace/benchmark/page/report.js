@@ -132,6 +132,8 @@ function drawTables(name) {
     report.composed.map((cell) => [`${cell.query.join(" + ")} → ${cell.gallery}`, percent(cell.recall[k]), ...cell.alone.map((each) => percent(each[k]))])));
   if (report.controls) fold("Controls", table(["control", "by", "query → gallery", "control", `R@${k}`],
     report.controls.map((cell) => [cell.control, cell.by, `${cell.query} → ${cell.gallery}`, percent(cell.value[k]), percent(cell.recall[k])])));
+  if (report.choices) fold("Right against wrong", table(["probe", "query → gallery", "n", "right", "95 %", "chance"],
+    report.choices.map((cell) => [cell.probe, `${cell.query} → ${cell.gallery}`, String(cell.n), percent(cell.accuracy), cell.ci95.map(percent).join("–"), percent(cell.chance)])));
   if (report.probes) fold("Linear probes", table(["modality", "attribute", "examples a class", "accuracy", "95 %", "chance"],
     report.probes.map((cell) => [cell.modality, cell.attribute, cell.shots || "all", percent(cell.accuracy), cell.ci95.map(percent).join("–"), percent(cell.chance)])));
   if (report.slices) fold(`R@${k} by attribute`, table(["attribute", "value", "query → gallery", "n", `R@${k}`],
