@@ -89,11 +89,12 @@ def control_rows(
     for a, b in itertools.permutations(sides, 2):
         query, gallery = sides[a], sides[b]
         pair = {"query": a, "gallery": b, "recall": recalls(query, gallery, k)}
-        if Control.within_label in settings.controls:
-            for column in columns:
-                values = pool.attributes[column]
-                found = controls.within_label(query.vectors, gallery.vectors, query.events, gallery.events, values, k)
-                yield {**pair, "control": "within_label", "by": column, "value": found}
+        if Control.within_label in settings.controls and columns:
+            labels = {column: pool.attributes[column] for column in columns}
+            found = controls.within_label(query.vectors, gallery.vectors, query.events, gallery.events, labels, k)
+            yield from (
+                {**pair, "control": "within_label", "by": name, "value": value} for name, value in found.items()
+            )
         if Control.two_hop in settings.controls and pivot in sides and pivot not in (a, b):
             ways = [(side.vectors, side.events) for side in (query, sides[pivot], gallery)]
             yield {**pair, "control": "two_hop", "by": pivot, "value": controls.two_hop(ways[0], ways[1], ways[2], k)}

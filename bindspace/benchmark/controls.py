@@ -5,7 +5,7 @@ Shape suffixes: N queries, M gallery items, E events, T queries of a tile, P pai
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,31 +22,38 @@ def within_label(
     gallery_MD: Tensor,
     query_events: Sequence[Sequence[int]],
     gallery_events: Sequence[Sequence[int]],
-    labels: Sequence[Hashable],
+    columns: Mapping[str, Sequence[Hashable]],
     k: Sequence[int],
-) -> dict[str, float]:
-    """Expected recall@k if the right answer were the partner of *another* event with the same label.
+) -> dict[str, dict[str, float]]:
+    """Expected recall@k, by column, if the right answer were the partner of *another* event with the same label.
 
     Where this is as high as the recall, the space knows the label and nothing of the event. Queries whose label no
     other event has are left out; an item of several events counts by its first.
     """
     k = sorted(set(k))
-    code_E = codes(labels)
-    hits, asked = torch.zeros(len(k), dtype=torch.float64), 0
+    codes_E = {name: codes(labels) for name, labels in columns.items()}
+    hits = {name: torch.zeros(len(k), dtype=torch.float64) for name in columns}
+    asked = dict.fromkeys(columns, 0)
     for start in range(0, len(query_ND), TILE):
         events = query_events[start : start + TILE]
-        own_TE = torch.zeros(len(events), len(labels), dtype=torch.bool)
+        count = len(next(iter(codes_E.values())))
+        own_TE = torch.zeros(len(events), count, dtype=torch.bool)
         row, event = incidence(events)
         own_TE[row, event] = True
-        code_T = code_E[torch.tensor([each[0] for each in events])]
-        others_TE = (code_T.unsqueeze(1) == code_E) & (code_E >= 0) & ~own_TE
-        level_TE = levels(query_ND[start : start + TILE], gallery_MD, gallery_events, len(labels), k)
-        count_T = others_TE.sum(1)
-        for index in range(len(k)):
-            share_T = ((level_TE <= index) & others_TE).sum(1) / count_T.clamp(min=1)
-            hits[index] += share_T.double().sum()
-        asked += int((count_T > 0).sum())
-    return {str(each): float(total) / asked if asked else 0.0 for each, total in zip(k, hits, strict=True)}
+        first_T = torch.tensor([each[0] for each in events])
+        level_TE = levels(query_ND[start : start + TILE], gallery_MD, gallery_events, count, k)
+        for name, code_E in codes_E.items():
+            others_TE = (code_E[first_T].unsqueeze(1) == code_E) & (code_E >= 0) & ~own_TE
+            count_T = others_TE.sum(1)
+            for index in range(len(k)):
+                share_T = ((level_TE <= index) & others_TE).sum(1) / count_T.clamp(min=1)
+                hits[name][index] += share_T.double().sum()
+            asked[name] += int((count_T > 0).sum())
+    return {name: _shares(hits[name], asked[name], k) for name in columns if asked[name]}
+
+
+def _shares(hits: Tensor, asked: int, k: Sequence[int]) -> dict[str, float]:
+    return {str(each): float(total) / asked for each, total in zip(k, hits, strict=True)}
 
 
 def two_hop(

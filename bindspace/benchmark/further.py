@@ -55,17 +55,7 @@ def _tables(report: Mapping[str, Any], k: str) -> Iterator[tuple[str, Sequence[s
     yield (
         "Right against wrong",
         ["probe", "query → gallery", "n", "right", "95 %", "chance"],
-        (
-            [
-                cell["probe"],
-                _pair(cell),
-                str(cell["n"]),
-                percent(cell["accuracy"]),
-                interval(cell["ci95"]),
-                percent(cell["chance"]),
-            ]
-            for cell in report.get("choices", [])
-        ),
+        (_choice(cell) for cell in report.get("choices", [])),
     )
     yield "Linear probes", PROBES, map(_probe, report.get("probes", []))
     yield (
@@ -134,6 +124,11 @@ def _composed(cell: Row, k: str) -> list[str]:
     alone = [percent(each[k]) for each in cell["alone"]]
     asks = f"{' + '.join(cell['query'])} → {cell['gallery']}"
     return [asks, percent(cell["recall"][k]), interval(cell["ci95"][k]), *alone]
+
+
+def _choice(cell: Row) -> list[str]:
+    figures = [percent(cell["accuracy"]), interval(cell["ci95"]), percent(cell["chance"])]
+    return [cell["probe"], _pair(cell), str(cell["n"]), *figures]
 
 
 def _probe(cell: Row) -> list[str]:

@@ -28,7 +28,7 @@ def report_of(pool, **settings):
 def test_within_a_label_recall_is_the_mean_over_the_other_events_of_that_label():
     query, gallery = unit(6, seed=1), unit(6, seed=2)
     labels = ["a", "a", "a", "b", "b", None]
-    found = controls.within_label(query, gallery, own(6), own(6), labels, [1, 3])
+    found = controls.within_label(query, gallery, own(6), own(6), {"kind": labels}, [1, 3])["kind"]
     for k in (1, 3):
         shares = []
         for i, label in enumerate(labels):
@@ -41,7 +41,9 @@ def test_within_a_label_recall_is_the_mean_over_the_other_events_of_that_label()
 def test_a_space_that_knows_the_label_alone_scores_alike_within_it():
     sight = torch.eye(2).repeat_interleave(4, 0) + 1e-3 * unit(8, 2)
     labels = ["a"] * 4 + ["b"] * 4
-    found = controls.within_label(sight, torch.eye(2).repeat_interleave(4, 0), own(8), own(8), labels, [4])
+    found = controls.within_label(sight, torch.eye(2).repeat_interleave(4, 0), own(8), own(8), {"kind": labels}, [4])[
+        "kind"
+    ]
     assert found["4"] == 1.0
 
 
