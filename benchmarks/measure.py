@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, peak memory in a process of its own, the machine, one JSON line a case.
+"""What the benchmarks share: interleaved rounds, peak memory in a process of its own, the machine, a JSON line a case.
 
 Time is CPU time of this process on one thread, so that other work on the machine disturbs it little; with a GPU it is
 wall-clock time between two synchronisations. Compare within one call of `interleaved` only.

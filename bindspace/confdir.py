@@ -11,8 +11,8 @@ from bindspace.settings import BenchmarkRun, TrainRun
 SCHEMAS: dict[str, type] = {"train": TrainRun, "benchmark": BenchmarkRun}
 # Groups that a config composes; `experiment` may override each of the others.
 GROUPS = {
-    "train": ["modality", "data", "loss", "optim", "trainer", "logger", "callbacks", "schedule", "experiment"],
-    "benchmark": ["data", "experiment"],
+    "train": ["modality", "data", "loss", "optim", "trainer", "logger", "callbacks", "schedule", "suite", "experiment"],
+    "benchmark": ["data", "suite", "experiment"],
 }
 
 

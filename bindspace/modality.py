@@ -167,6 +167,14 @@ class ModalityConfig:
         """
         raise NotImplementedError
 
+    def play(self, sample: Any) -> tuple[bytes, str] | None:
+        """A file that a browser plays and its MIME type, for a modality that is heard; None for one that is not."""
+        return None
+
+    def cues(self, sample: Any) -> dict[str, float]:
+        """Plain numbers of a sample (duration, loudness): the benchmark tries how far they alone would get."""
+        return {}
+
     def show(self, sample: Any) -> Image:
         """How a person looks at a sample, for reports."""
         raise NotImplementedError

@@ -26,6 +26,21 @@ class Augment(Enum):
     strong = "strong"
 
 
+class Control(Enum):
+    """Rows of control that a benchmark measures on demand."""
+
+    within_label = "within_label"  # the right answer were another event of the same label
+    two_hop = "two_hop"  # by way of the nearest pivot of another event
+    stand_in = "stand_in"  # by one number of the query alone: duration, loudness, what its plugin tells
+
+
+class Map(Enum):
+    """How the map of a space is laid out."""
+
+    pca = "pca"
+    tsne = "tsne"
+
+
 class Precision(Enum):
     """Arithmetic of training. `auto`: bf16 where the processor or GPU has matrix units for it, else float32."""
 
@@ -50,12 +65,24 @@ class Source:
 
 
 @dataclass
+class Choice:
+    """A probe of right against wrong: rows with one cell of `query`, and of `gallery` a list, the right one first."""
+
+    name: str
+    path: str
+    query: str
+    gallery: str
+    where: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class DataSettings:
     """`data.*`: where events come from."""
 
     train: list[Source] = field(default_factory=list)
     val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
     test: list[Source] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)  # probes of the benchmark: right answers against tempting ones
     dataset: Any = (
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
@@ -64,6 +91,7 @@ class DataSettings:
     workers: int = 1
     memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
     max_bad_fraction: float = 0.01
+    break_pairs: bool = False  # a control: in training the pivot's cells go to other events; nothing may be learned
 
 
 @dataclass
@@ -142,7 +170,15 @@ class BenchmarkSettings:
     k: list[int] = field(default_factory=lambda: [1, 5, 10])
     permutations: int = 10000
     zero_shot: list[str] | None = None  # attribute columns; None: all with 2..100 values
-    templates: dict[str, list[str]] = field(default_factory=lambda: {"default": ["{}", "a {}"]})  # by attribute
+    templates: dict[str, list[str]] = field(default_factory=lambda: {"default": ["{}", "a {}"]})  # by attribute; a set
+    # (clip, clip7, sound) or a .txt file with one template a line counts as its lines
+    pool_sizes: list[int] = field(default_factory=lambda: [100, 500, 1000])  # recall expected in smaller galleries
+    slices: list[str] = field(default_factory=list)  # attribute columns: recall of the queries of each value
+    controls: list[Control] = field(default_factory=list)  # within_label, two_hop, stand_in
+    choices: bool = False  # the probes that the data set makes, beside those of data.choices
+    composed: bool = False  # two modalities ask together
+    map: Map = Map.pca  # of report.html: the main axes, or t-SNE (needs openTSNE)
+    shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all
     batch_size: int = 128
     seed: int = 0
 

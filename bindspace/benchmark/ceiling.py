@@ -25,9 +25,9 @@ def attribute_ceiling(
     nearly everything ties, and the question is what the attributes allow.
     """
     positives = match(query_events, gallery_events)
-    codes = torch.stack([_codes(column) for column in columns]) if columns else torch.zeros(0, 1 + _last(query_events))
-    query_AN = codes[:, [each[0] for each in query_events]]
-    gallery_AM = codes[:, [each[0] for each in gallery_events]]
+    code_AE = torch.stack([codes(column) for column in columns]) if columns else torch.zeros(0, 1 + _last(query_events))
+    query_AN = code_AE[:, [each[0] for each in query_events]]
+    gallery_AM = code_AE[:, [each[0] for each in gallery_events]]
     reached: list[Tensor] = []
     for start in range(0, len(query_events), TILE):
         tile_AT = query_AN[:, start : start + TILE]
@@ -58,7 +58,8 @@ def _expected(agree: Tensor, positive: Tensor, k: Sequence[int]) -> Tensor:
     return torch.stack([by_k[each] for each in k], dim=1)
 
 
-def _codes(column: Sequence[Hashable]) -> Tensor:
+def codes(column: Sequence[Hashable]) -> Tensor:
+    """A number for each distinct value, -1 for None."""
     numbers: dict[Hashable, int] = {}
     return torch.tensor([-1 if value is None else numbers.setdefault(value, len(numbers)) for value in column])
 

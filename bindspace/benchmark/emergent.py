@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from bindspace.benchmark import gap, retrieval
-from bindspace.benchmark.ceiling import attribute_ceiling
-from bindspace.benchmark.intervals import holm, share_interval
-from bindspace.benchmark.overlap import Overlap, restrict
-from bindspace.benchmark.permutation import Permutations, pairing_test
+from bindspace.benchmark.between import composed, control_rows, gap_of, probes
+from bindspace.benchmark.cell import Kept, Side, ceiling, clean, measure_cell, provenance, recalls
+from bindspace.benchmark.intervals import holm
+from bindspace.benchmark.overlap import Overlap
+from bindspace.benchmark.permutation import Permutations
+from bindspace.benchmark.pools import slices
+from bindspace.benchmark.prompting import expand
 from bindspace.benchmark.protocol import describe, primary
-from bindspace.benchmark.zero_shot import class_columns, measure_zero_shot
+from bindspace.benchmark.zero_shot import class_columns, is_multi_label, measure_zero_shot
 from bindspace.errors import UserError, unknown
 from bindspace.progress import Progress
 from bindspace.settings import BenchmarkSettings
@@ -32,16 +34,6 @@ TRAINED = ("trained", "declared-trained")
 EMERGENT = ("emergent", "declared-emergent", "bridged")  # never paired, but linked: Holm's family
 
 
-@dataclass(frozen=True)
-class Side:
-    """One modality of the pool, embedded: vectors (N, D), and by item the events and the cluster it belongs to."""
-
-    name: str
-    vectors: Tensor
-    events: list[list[int]]
-    clusters: Tensor
-
-
 def run_benchmark(
     space: Space,
     pool: Pool,
@@ -50,43 +42,61 @@ def run_benchmark(
     name: str = "",
     untrained: Space | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
+    kept: Kept | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Measures a space on a pool and returns the report (schema 1) as plain JSON values.
 
     `name`: what the space is called in the report. `untrained`: a freshly initialised space of the same configs, to
-    measure beside it. `known`: which attribute columns a modality can know, for the ceiling. Raises `UserError` where
-    the pool is empty, has fewer than two of the space's modalities, or the space yields vectors that are not finite.
+    measure beside it. `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with
+    vectors and ranks. Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or the
+    vectors are not finite.
     """
     check_settings(settings)
+    settings = replace(settings, templates=expand(settings.templates))
     modalities = choose_modalities(space, pool, settings)
     columns = class_columns(pool, settings.zero_shot)
+    sliced = {column: pool.attributes[column] for column in class_columns(pool, settings.slices)}
     permutations = Permutations(settings.permutations, settings.seed)
     sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress)
     fresh = embed_pool(untrained, pool, modalities, settings.batch_size, "untrained", progress) if untrained else None
+    if kept is not None:
+        kept.sides.update(sides)
     overlap = Overlap(space, pool)
-    cells = []
+    cells, parts, k = [], [], sorted(set(settings.k))
     with Progress("measure", len(modalities) * (len(modalities) - 1), shown=progress) as bar:
         for a, b in itertools.permutations(modalities, 2):
-            cell = measure_cell(sides[a], sides[b], settings, permutations)
-            cell |= provenance(space, overlap, a, b) | _clean(sides[a], sides[b], overlap, cell)
+            cell, rank = measure_cell(sides[a], sides[b], settings, permutations)
+            cell |= provenance(space, overlap, a, b) | clean(sides[a], sides[b], overlap, cell)
             if fresh is not None:
-                cell["untrained"] = recalls(fresh[a], fresh[b], sorted(set(settings.k)))
+                cell["untrained"] = recalls(fresh[a], fresh[b], k)
             if known is not None:
-                cell["ceiling"] = _ceiling(sides[a], sides[b], pool, known, sorted(set(settings.k)))
+                cell["ceiling"] = ceiling(sides[a], sides[b], pool, known, k)
+            for part in slices(rank, sides[a].clusters, sides[a].events, sliced, primary(k), settings.seed):
+                parts.append({"query": a, "gallery": b, **part})
+            if kept is not None:
+                kept.ranks[f"{a}>{b}"] = torch.stack([rank, sides[a].clusters])
             cells.append(cell)
             bar.advance()
     _adjust(cells)
-    _add_legs(cells, space, str(primary(settings.k)))
+    _add_legs(cells, space, str(primary(k)))
     vectors = {side.name: side.vectors for side in sides.values()}
     clusters = {side.name: side.clusters for side in sides.values()}
+    single = [column for column in columns if not is_multi_label(pool.attributes[column])]
+    further = {
+        "slices": parts,
+        "composed": composed(sides, k, settings.seed) if settings.composed else [],
+        "controls": list(control_rows(sides, pool, space.pivot, single, settings)),
+        "probes": probes(sides, pool, single, settings) if settings.shots else [],
+    }
     return {
         "schema": SCHEMA,
         "protocol": describe(pool, modalities, columns, settings),
         "system": _system(space, name),
         "pairs": cells,
         "zero_shot": measure_zero_shot(space, pool, vectors, clusters, settings, permutations),
-        "gap": [_gap(sides[a], sides[b]) for a, b in itertools.combinations(modalities, 2)],
+        "gap": [gap_of(sides[a], sides[b], k) for a, b in itertools.combinations(modalities, 2)],
+        **{key: rows for key, rows in further.items() if rows},
         "ledger": space.ledger.summary() if space.ledger else {},
     }
 
@@ -155,83 +165,6 @@ def _clusters(events: Sequence[Sequence[int]], groups: Sequence[str | None]) -> 
     return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
-def measure_cell(query: Side, gallery: Side, settings: BenchmarkSettings, permutations: Permutations) -> dict[str, Any]:
-    """One ordered pair: recall with interval, chance and shuffled control, p, median rank and mAP@10."""
-    k = sorted(set(settings.k))
-    positives = retrieval.match(query.events, gallery.events)
-    positions = retrieval.positions(query.vectors, gallery.vectors, positives)
-    rank = positions[:, 0]
-    shuffled = pairing_test(query.vectors, gallery.vectors, query.events, gallery.events, k, permutations)
-    total = len(gallery.events)
-    return {
-        "query": query.name,
-        "gallery": gallery.name,
-        "n": len(query.events),
-        "gallery_size": total,
-        "recall": {str(each): retrieval.recall(rank, each) for each in k},
-        "ci95": {str(each): list(share_interval(rank <= each, query.clusters, seed=settings.seed)) for each in k},
-        "chance": {str(each): retrieval.chance(positives, total, each) for each in k},
-        "shuffled": {str(each): shuffled.mean[each] for each in k},
-        "shuffled95": {str(each): list(shuffled.central95[each]) for each in k},
-        "p": shuffled.p[primary(k)],
-        "permutations": shuffled.permutations,
-        "median_rank": retrieval.median_rank(rank),
-        "map10": retrieval.mean_average_precision(positions, positives),
-    }
-
-
-def provenance(space: Space, overlap: Overlap, a: str, b: str) -> dict[str, Any]:
-    """What the ledger says of a pair; None and `unknown` where it says nothing."""
-    ledger = space.ledger
-    return {
-        "status": ledger.status(a, b) if ledger else "unknown",
-        "overlap": overlap.counts(a, b),
-        "bridge": ledger.bridge(a, b) if ledger else None,
-        "unpaired_steps": ledger.unpaired_steps(a, b) if ledger else None,
-        "shaped_by": ledger.shaped_by(a, b) if ledger else None,
-        "selected_on": list(ledger.selected_on) if ledger else None,
-        "declared": ledger.declared_of(a, b) if ledger else None,
-    }
-
-
-def recalls(query: Side, gallery: Side, k: Sequence[int]) -> dict[str, float]:
-    """Recall by k of one ordered pair."""
-    rank = retrieval.ranks(query.vectors, gallery.vectors, retrieval.match(query.events, gallery.events))
-    return {str(each): retrieval.recall(rank, each) for each in k}
-
-
-def _clean(query: Side, gallery: Side, overlap: Overlap, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Recall without the events that overlap with training, on the gallery left; None where nothing is known."""
-    keep = overlap.clean_events(query.name, gallery.name)
-    if keep is None or not any(keep):
-        return {"recall_clean": None, "clean": None if keep is None else {"n": 0, "gallery_size": 0}}
-    if all(keep):
-        return {"recall_clean": dict(cell["recall"]), "clean": {"n": cell["n"], "gallery_size": cell["gallery_size"]}}
-    left = [_restricted(side, keep) for side in (query, gallery)]
-    sizes = {"n": len(left[0].events), "gallery_size": len(left[1].events)}
-    return {"recall_clean": recalls(left[0], left[1], [int(k) for k in cell["recall"]]), "clean": sizes}
-
-
-def _restricted(side: Side, keep: Sequence[bool]) -> Side:
-    rows, events = restrict(side.events, keep)
-    return Side(side.name, side.vectors[rows], events, side.clusters[rows])
-
-
-def _ceiling(
-    query: Side, gallery: Side, pool: Pool, known: Mapping[str, Sequence[str]], k: Sequence[int]
-) -> dict[str, float] | None:
-    """None where nothing is said of what a side can know, or where both know something and share no column: columns may
-    depend on each other, and chance would be too low."""
-    if query.name not in known or gallery.name not in known:
-        return None
-    values = {**pool.attributes, "concept": pool.concepts}
-    columns = [values[name] for name in known[query.name] if name in known[gallery.name]]
-    if not columns and known[query.name] and known[gallery.name]:
-        return None
-    reached = attribute_ceiling(query.events, gallery.events, columns, k)
-    return {str(each): reached[each] for each in k}
-
-
 def _adjust(cells: list[dict[str, Any]]) -> None:
     """Holm over the pairs that were never trained; the others have no claim to correct."""
     family = [cell for cell in cells if cell["status"] in EMERGENT]
@@ -247,18 +180,6 @@ def _add_legs(cells: list[dict[str, Any]], space: Space, k: str) -> None:
     for cell in cells:
         paths = space.ledger.legs(cell["query"], cell["gallery"]) if space.ledger else []
         cell["legs"] = [[[a, b, recall.get((a, b))] for a, b in itertools.pairwise(path)] for path in paths]
-
-
-def _gap(a: Side, b: Side) -> dict[str, Any]:
-    """`uniformity` is the mean of the two modalities' own."""
-    own = [gap.uniformity(side.vectors) for side in (a, b)]
-    known = [value for value in own if value is not None]
-    return {
-        "pair": [a.name, b.name],
-        "centroid_distance": gap.centroid_distance(a.vectors, b.vectors),
-        "alignment": gap.alignment(a.vectors, b.vectors, retrieval.match(a.events, b.events)),
-        "uniformity": sum(known) / len(known) if known else None,
-    }
 
 
 def _system(space: Space, name: str) -> dict[str, Any]:

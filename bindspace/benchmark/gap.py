@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from bindspace.benchmark.retrieval import Positives
+from bindspace.benchmark.retrieval import Positives, scores
 
 TILE = 1024
+NEIGHBOURS = 10
 
 
 def centroid_distance(a_ND: Tensor, b_MD: Tensor) -> float:
@@ -36,3 +38,25 @@ def uniformity(a_ND: Tensor) -> float | None:
         distance = square[rows].unsqueeze(1) + square - 2 * vectors[rows] @ vectors.T
         total += float((-2 * distance.clamp(min=0)).exp().sum())
     return float(torch.tensor((total - n) / (n * (n - 1)), dtype=torch.float64).log())
+
+
+def own_share(a_ND: Tensor, b_MD: Tensor, neighbours: int = NEIGHBOURS) -> float:
+    """Share of the nearest neighbours among both modalities' items that are of the item's own modality.
+
+    1 where the two clouds do not mix at all; about the share of the own modality among all items where they do.
+    """
+    both = torch.cat([a_ND, b_MD])
+    is_a = torch.arange(len(both)) < len(a_ND)
+    depth, own = min(neighbours, len(both) - 1), 0
+    for start in range(0, len(both), TILE):
+        tile = scores(both[start : start + TILE], both)
+        row = torch.arange(len(tile))
+        tile[row, start + row] = -torch.inf  # not itself
+        nearest = tile.topk(depth, dim=1).indices
+        own += int((is_a[nearest] == is_a[start : start + TILE].unsqueeze(1)).sum())
+    return own / (len(both) * depth)
+
+
+def centred(a_ND: Tensor) -> Tensor:
+    """The vectors with their modality's mean taken off, of unit length again: what centring would make of them."""
+    return F.normalize(a_ND - a_ND.mean(0), dim=1)

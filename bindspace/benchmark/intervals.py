@@ -43,7 +43,7 @@ def cluster_bootstrap(
     if min(int((hits > 0).sum()), int((hits < size).sum())) < FEW:
         return wilson(float(hit_N.double().mean()) * clusters, clusters, level)
     generator = torch.Generator().manual_seed(seed)
-    shares = [_resampled(hits, size, chunk, generator) for chunk in _chunks(draws, clusters)]
+    shares = [_resampled(hits, size, chunk, generator) for chunk in chunks(draws, clusters)]
     tail = (1 - level) / 2
     low, high = torch.cat(shares).quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return low, high
@@ -54,10 +54,18 @@ def _resampled(hits: Tensor, size: Tensor, draws: int, generator: torch.Generato
     return hits[drawn].sum(1) / size[drawn].sum(1)
 
 
-def _chunks(draws: int, width: int, cells: int = 2_000_000) -> list[int]:
+def chunks(draws: int, width: int, cells: int = 2_000_000) -> list[int]:
     """`draws` in parts, so that a part times `width` stays small."""
     part = max(1, min(draws, cells // width))
     return [min(part, draws - start) for start in range(0, draws, part)]
+
+
+def central(values: Tensor, level: float) -> list[float]:
+    """The narrowest interval between observed values with at most (1 - level) / 2 of them beyond each end."""
+    tail = torch.tensor((1 - level) / 2, dtype=values.dtype)
+    low = values.quantile(tail, interpolation="lower")
+    high = values.quantile(1 - tail, interpolation="higher")
+    return [float(low), float(high)]
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -7,14 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bindspace.benchmark.cell import Kept
+from bindspace.benchmark.choices import measure_choices
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.benchmark.report import join_pools, print_table, write_report
+from bindspace.benchmark.html import Page
+from bindspace.benchmark.report import join_pools, print_table, top_pool, write_report
 from bindspace.benchmark.retention import retention
 from bindspace.data import BadRows, Manifest, Reader, load_pool
 from bindspace.data.bad_rows import LISTING
 from bindspace.settings import BenchmarkSettings, DataSettings, Source
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bindspace.space import Space
 
 
@@ -46,15 +51,30 @@ def measure_pools(
         pools.setdefault(source.pool, []).append(source)
     (out / LISTING).unlink(missing_ok=True)
     reader, reports, bad = Reader(data.memory_gb), {}, BadRows(out / LISTING)
+    ranks: dict[str, dict[str, Tensor]] = {}
+    page = Page(settings.map.value)
     for pool_name, sources in pools.items():
         names = settings.modalities or shared(space, sources)
         pool = load_pool(sources, space.configs, names, reader, data.max_bad_fraction, bad)
+        kept = Kept()
         reports[pool_name] = run_benchmark(
-            space, pool, settings, name=name, untrained=untrained, known=known, progress=progress
+            space,
+            pool,
+            settings,
+            name=name,
+            untrained=untrained,
+            known=known,
+            kept=kept,
+            progress=progress,
         )
         if ancestor is not None:
             reports[pool_name]["retention"] = retention(space, ancestor, pool, settings, progress=progress)
-    path = write_report(reports, out)
+        ranks[pool_name] = kept.ranks
+        page.add(pool_name, pool, kept.sides)
+    choices = [*data.choices, *(data.dataset.choices() if settings.choices and data.dataset is not None else [])]
+    if found := measure_choices(space, choices, settings.batch_size):
+        reports[top_pool(reports)]["choices"] = found
+    path = write_report(reports, out, ranks, page)
     report = join_pools(reports)
     print_table(report, Console())
     print(f"report: {path.parent}")

@@ -68,7 +68,7 @@ def pairing_test(
     true_hits = torch.zeros(len(k), dtype=torch.int64)
     for start in range(0, len(query_ND), TILE):
         row, event = incidence(query_events[start : start + TILE])
-        level_TE = _levels(query_ND[start : start + TILE], gallery_MD, gallery_events, events, k)
+        level_TE = levels(query_ND[start : start + TILE], gallery_MD, gallery_events, events, k)
         true_hits += _count(level_TE, row, event.unsqueeze(0), k)[:, 0]
         part = max(1, CELLS // len(event))
         for first in range(0, len(drawn), part):
@@ -86,7 +86,7 @@ def pairing_test(
     )
 
 
-def _levels(
+def levels(
     query_TD: Tensor, gallery_MD: Tensor, gallery_events: Sequence[Sequence[int]], events: int, k: Sequence[int]
 ) -> Tensor:
     """For each query and event, at how many of the k the query would miss if that event were its own: uint8 (T, E).

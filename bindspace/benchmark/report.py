@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bindspace.benchmark.compare import RANKS, ranks_bytes
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
+from bindspace.benchmark.further import further_lines
+from bindspace.benchmark.html import Page
+from bindspace.benchmark.layout import interval, percent, table
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.files import json_bytes, write_together
 from bindspace.ledger import said
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
 MAIN = "main"
 READ = """\
@@ -26,22 +31,36 @@ def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
     """One report of several pools by name: `main` (or the first) on top, the others under `pools`."""
     if "schema" in reports:
         return dict(reports)
-    top = MAIN if MAIN in reports else next(iter(reports))
+    top = top_pool(reports)
     further = {name: report for name, report in reports.items() if name != top}
     return {**reports[top], "pools": further} if further else dict(reports[top])
 
 
-def write_report(reports: Mapping[str, Any], folder: str | Path) -> Path:
-    """Writes report.json, report.md and matrix.png into `folder`, all or none; returns the path of report.json.
+def top_pool(reports: Mapping[str, Any]) -> str:
+    """The pool whose report stands on top: `main`, or the first."""
+    return MAIN if MAIN in reports else next(iter(reports))
 
-    `reports`: one report, or reports by the pool's name.
+
+def write_report(
+    reports: Mapping[str, Any],
+    folder: str | Path,
+    ranks: Mapping[str, Mapping[str, Tensor]] | None = None,
+    page: Page | None = None,
+) -> Path:
+    """Writes report.json, .md, .html and matrix.png into `folder`, all or none; returns the path of report.json.
+
+    `reports`: one report, or reports by the pool's name. `ranks`: by pool what `run_benchmark` filled in, written as
+    ranks.safetensors, which `bindspace compare` needs. `page`: examples and maps for report.html.
     """
     report, folder = join_pools(reports), Path(folder)
-    contents = {
+    contents: dict[str, bytes] = {
         "matrix.png": matrix_png(report),
         "report.md": render_markdown(report).encode(),
         "report.json": json_bytes(report),
     }
+    contents["report.html"] = (page or Page()).render(dict(_pools(report))).encode()
+    if ranks:
+        contents[RANKS] = ranks_bytes(ranks)
     write_together({folder / name: data for name, data in contents.items()})
     return folder / "report.json"
 
@@ -75,18 +94,15 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             f"### {heading}",
             "",
-            *_table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
+            *table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
     if words := _declared(report):
         lines += ["", words]
     if report.get("retention"):
         header = ["query → gallery", *(f"R@{k}, before → after" for k in protocol["k"]), "vectors"]
         kept = (_retention_row(row) for row in report["retention"])
-        lines += ["", "### Kept from the space that was extended", "", *_table(header, kept)]
-    if report["zero_shot"]:
-        lines += ["", "### Zero-shot classification", "", *_table(ZERO_SHOT, map(_zero_shot_row, report["zero_shot"]))]
-    lines += ["", "### Gap between modalities", "", *_table(GAP, map(_gap_row, report["gap"]))]
-    return lines
+        lines += ["", "### Kept from the space that was extended", "", *table(header, kept)]
+    return [*lines, *further_lines(report)]
 
 
 def _left_out(protocol: Mapping[str, Any]) -> str:
@@ -128,58 +144,20 @@ def _retrieval_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> list[s
     return [
         f"{cell['query']} → {cell['gallery']}",
         cell["status"],
-        *(_percent(cell["recall"][str(each)]) for each in report["protocol"]["k"]),
-        _interval(cell["ci95"][k]),
-        _percent(cell["chance"][k]),
+        *(percent(cell["recall"][str(each)]) for each in report["protocol"]["k"]),
+        interval(cell["ci95"][k]),
+        percent(cell["chance"][k]),
         _times(cell["recall"][k], cell["chance"][k]),
-        _percent(cell["shuffled"][k]),
-        *(_percent(cell[name][k]) if cell.get(name) else "" for name in _beside(report)),
+        percent(cell["shuffled"][k]),
+        *(percent(cell[name][k]) if cell.get(name) else "" for name in _beside(report)),
         f"{cell['median_rank']:g}",
         _p(p),
     ]
 
 
-ZERO_SHOT = ["modality", "attribute", "status", "classes", "n", "accuracy", "95 %", "chance", "permuted labels, 95 %"]
-GAP = ["pair", "distance of centroids", "alignment", "uniformity"]
-
-
-def _zero_shot_row(cell: Mapping[str, Any]) -> list[str]:
-    numbers = [str(cell["classes"]), str(cell["n"]), _percent(cell["accuracy"]), _interval(cell["ci95"])]
-    return [
-        cell["modality"],
-        cell["attribute"],
-        cell["status"],
-        *numbers,
-        _percent(cell["chance"]),
-        _interval(cell["control95"]),
-    ]
-
-
 def _retention_row(row: Mapping[str, Any]) -> list[str]:
-    recalls = [f"{_percent(row['before'][k])} → {_percent(row['after'][k])}" for k in row["before"]]
+    recalls = [f"{percent(row['before'][k])} → {percent(row['after'][k])}" for k in row["before"]]
     return [f"{row['query']} → {row['gallery']}", *recalls, "equal to the bit" if row["equal"] else "changed"]
-
-
-def _gap_row(cell: Mapping[str, Any]) -> list[str]:
-    values = [cell["centroid_distance"], cell["alignment"], cell["uniformity"]]
-    return ["–".join(cell["pair"]), *("" if value is None else f"{value:.2f}" for value in values)]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    ruler = ["---", *("---:" for _ in header[1:])]
-    return ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (header, ruler, *rows)]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
 
 
 def _times(share: float, by_chance: float) -> str:
@@ -224,7 +202,7 @@ def _print_retention(report: Mapping[str, Any], console: Console) -> None:
     k = str(report["protocol"]["primary_k"])
     for row in report.get("retention", []):
         leg, vectors = f"{row['query']} → {row['gallery']}", "equal to the bit" if row["equal"] else "CHANGED"
-        recalls = f"R@{k} {_percent(row['before'][k])} before, {_percent(row['after'][k])} after"
+        recalls = f"R@{k} {percent(row['before'][k])} before, {percent(row['after'][k])} after"
         console.print(f"kept: {leg}: {recalls}; vectors {vectors}", highlight=False)
 
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.benchmark.intervals import share_interval
+from bindspace.benchmark.intervals import central, share_interval
+from bindspace.benchmark.multi_label import present_of, rank_labels
 from bindspace.benchmark.permutation import Permutations
+from bindspace.benchmark.prompting import prompts
 from bindspace.benchmark.retrieval import scores
 from bindspace.errors import UserError, unknown
 from bindspace.modality import Cell
@@ -42,11 +44,21 @@ def class_columns(pool: Pool, asked: Sequence[str] | None) -> list[str]:
     for name in asked:
         if name not in pool.attributes:
             raise UserError(unknown("attribute column", name, pool.attributes))
-        if len(set(map(str, _known(pool.attributes[name])))) < 2:
+        if len(classes_of(pool.attributes[name])) < 2:
             raise UserError(
                 f"benchmark.zero_shot: column {name!r} needs two values or more in the pool, got one or none"
             )
     return list(asked)
+
+
+def is_multi_label(values: Sequence[Any]) -> bool:
+    """Whether an event may have several labels: its cells are lists."""
+    return any(isinstance(value, list) for value in values)
+
+
+def classes_of(values: Sequence[Any]) -> list[str]:
+    """The distinct labels of a column, sorted."""
+    return sorted({str(label) for value in _known(values) for label in (value if isinstance(value, list) else [value])})
 
 
 def _known(values: Sequence[Any]) -> list[Any]:
@@ -55,20 +67,11 @@ def _known(values: Sequence[Any]) -> list[Any]:
 
 def _is_class_column(values: Sequence[Any]) -> bool:
     known = _known(values)
+    if is_multi_label(values):
+        return len(classes_of(values)) >= 2
     if not known or not all(isinstance(value, (str, bool, int)) for value in known):
         return False
     return 2 <= len(set(known)) <= MOST_CLASSES and len(set(known)) < len(known)
-
-
-def prompts(attribute: str, value: str, templates: Mapping[str, Sequence[str]]) -> list[str]:
-    """The prompts of one class. `{}` stands for the value; nothing else in a template is interpreted."""
-    chosen = templates.get(attribute, templates.get("default", ()))
-    if not chosen or any("{}" not in template for template in chosen):
-        raise UserError(
-            f"benchmark.templates: expected for {attribute!r} (or `default`) a list of templates with {{}} in each, "
-            f"got {list(chosen)!r}"
-        )
-    return [template.replace("{}", value) for template in chosen]
 
 
 def class_vectors(
@@ -93,9 +96,9 @@ def labels_of(events: Sequence[Sequence[int]], values: Sequence[Hashable]) -> tu
     return [index for index, _ in single], [value for _, value in single]
 
 
-def predict(vectors_ND: Tensor, class_CD: Tensor) -> Tensor:
+def predict(score_NC: Tensor) -> Tensor:
     """Index of the nearest class (N,), or -1 where the two nearest tie: a tie is a miss."""
-    top = scores(vectors_ND, class_CD).topk(2, dim=1)
+    top = score_NC.topk(2, dim=1)
     return torch.where(top.values[:, 0] > top.values[:, 1], top.indices[:, 0], -1)
 
 
@@ -106,32 +109,31 @@ def permuted_accuracy(predicted_N: Tensor, label_N: Tensor, permutations: Permut
     return torch.cat([(label_N[part.long()] == predicted).double().mean(1) for part in drawn.split(2000)])
 
 
-def central(values: Tensor, level: float) -> list[float]:
-    """The narrowest interval between observed values with at most (1 - level) / 2 of them beyond each end."""
-    tail = torch.tensor((1 - level) / 2, dtype=values.dtype)
-    low = values.quantile(tail, interpolation="lower")
-    high = values.quantile(1 - tail, interpolation="higher")
-    return [float(low), float(high)]
-
-
 def classify(
-    vectors_ND: Tensor,
-    class_CD: Tensor,
+    score_NC: Tensor,
     labels: Sequence[str],
     classes: Sequence[str],
     clusters: Tensor,
     permutations: Permutations,
 ) -> dict[str, Any]:
-    """Accuracy with its interval, chance, majority, and where it lies under permuted labels."""
+    """Accuracy with its interval, chance, majority, and where it lies under permuted labels.
+
+    `top5`: a class is right if fewer than five others score at least as much; None where there are no more than five.
+    `balanced`: the mean of the classes' own accuracies, which a space that always names the commonest does not raise.
+    """
     label_N = torch.tensor([classes.index(label) for label in labels])
-    predicted = predict(vectors_ND, class_CD)
+    predicted = predict(score_NC)
     hits = predicted == label_N
     control = permuted_accuracy(predicted, label_N, permutations)
+    own = score_NC.gather(1, label_N.unsqueeze(1))
+    top5 = float(((score_NC >= own).sum(1) <= 5).double().mean()) if len(classes) > 5 else None
     return {
         "classes": len(classes),
         "n": len(labels),
         "accuracy": float(hits.double().mean()),
         "ci95": list(share_interval(hits, clusters, seed=permutations.seed)),
+        "top5": top5,
+        "balanced": float(torch.stack([hits[label_N == code].double().mean() for code in label_N.unique()]).mean()),
         "chance": 1 / len(classes),
         "majority": max(Counter(labels).values()) / len(labels),
         "control95": central(control, 0.95),
@@ -153,15 +155,22 @@ def measure_zero_shot(
     if prompted is None:
         return cells
     for attribute in class_columns(pool, settings.zero_shot):
-        classes = sorted({str(value) for value in _known(pool.attributes[attribute])})
+        values = pool.attributes[attribute]
+        classes = classes_of(values)
         class_CD = class_vectors(space, prompted, attribute, classes, settings.templates)
         for name in vectors:
             if name == prompted:
                 continue
-            rows, labels = labels_of([item.event for item in pool.items[name]], pool.attributes[attribute])
-            if len(rows) < 2:
-                continue
+            events = [item.event for item in pool.items[name]]
             status = space.ledger.status(name, prompted) if space.ledger else "unknown"
-            measured = classify(vectors[name][rows], class_CD, labels, classes, clusters[name][rows], permutations)
+            if is_multi_label(values):
+                rows, present = present_of(events, values, classes)
+                measured = rank_labels(scores(vectors[name][rows], class_CD), present, permutations)
+            else:
+                rows, labels = labels_of(events, values)
+                if len(rows) < 2:
+                    continue
+                score_NC = scores(vectors[name][rows], class_CD)
+                measured = classify(score_NC, labels, classes, clusters[name][rows], permutations)
             cells.append({"modality": name, "attribute": attribute, "status": status, **measured})
     return cells

@@ -17,6 +17,7 @@ from bindspace.modality import BadSample
 VERBS = {
     "train": ("train", "train a space from a config, or go on with a run (run=FOLDER)"),
     "benchmark": ("benchmark", "measure what emerged in a space, on a matched pool"),
+    "compare": ("compare", "how two measured spaces differ, with interval and p"),
     "embed": ("embed", "write the vectors of files, texts or a manifest"),
     "import": ("importing", "turn foreign weights into a space folder"),
     "export": ("exporting", "write a space as the file that foreign software loads"),

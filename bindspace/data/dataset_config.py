@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.settings import Source
+from bindspace.settings import Choice, Source
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,10 @@ class DatasetConfig:
     def sources(self, pairs: Sequence[tuple[str, str]], modalities: Sequence[str]) -> dict[str, list[Source]]:
         """What a training run over these pairs reads: `train`, `val` and `test` sources, written under `root` once."""
         raise NotImplementedError
+
+    def choices(self) -> list[Choice]:
+        """Probes of right answers against tempting ones, written under `root` once; none by default."""
+        return []
 
     def known(self) -> dict[str, list[str]] | None:
         """Which attribute columns each modality can reveal, for the ceiling beside a result; None: not said."""

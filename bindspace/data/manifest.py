@@ -198,6 +198,20 @@ def split_validation(
     return train, val
 
 
+def broken_pairs(manifest: Manifest, name: str, seed: int) -> Manifest:
+    """The manifest with the cells of one modality moved to other rows, along one random cycle: no row keeps its own.
+
+    Its `<modality>.<key>` columns move along. A control: a space that is trained on this has to measure as chance.
+    """
+    holders = [i for i, row in enumerate(manifest.rows) if name in row]
+    order = sorted(holders, key=lambda i: hashlib.sha256(f"{seed}/{manifest.rows[i]['id']}".encode()).digest())
+    moved = {name, *(column for column, _ in manifest.infos(name))}
+    rows = [{key: value for key, value in row.items() if key not in moved} for row in manifest.rows]
+    for i, other in zip(order, [*order[1:], *order[:1]]):
+        rows[i] |= {key: value for key, value in manifest.rows[other].items() if key in moved}
+    return replace(manifest, rows=rows, key=f"{manifest.key}!broken")
+
+
 def _choose_units(sources: Sequence[Counter[Unit]], fraction: float, seed: int) -> set[Unit]:
     """Units to part off, in an order by hash, until each source has given its share; none gives all of its rows."""
     chosen: set[Unit] = set()

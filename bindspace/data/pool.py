@@ -19,6 +19,7 @@ from bindspace.errors import UserError, unknown
 from bindspace.modality import ModalityConfig
 from bindspace.settings import Source
 
+SCALAR = (str, int, float, bool)
 CHUNK = 16  # samples that are read at a time while a pool is made
 
 
@@ -175,8 +176,13 @@ def _describe_events(pool: Pool, chosen: Sequence[tuple[int, int]]) -> None:
     for name in columns:
         values = [row.get(name) for row in rows]
         there = [value for value in values if value is not None]
-        if there and all(isinstance(value, (str, int, float, bool)) for value in there):
+        if there and (all(isinstance(value, SCALAR) for value in there) or all(map(_is_label_list, there))):
             pool.attributes[name] = values
+
+
+def _is_label_list(value: Any) -> bool:
+    """Whether a cell holds several labels of one event."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _check_pool(pool: Pool, max_bad_fraction: float, account: BadRows | None) -> None:

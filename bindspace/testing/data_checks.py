@@ -88,8 +88,8 @@ def example_follows_its_generator(subject: Subject) -> None:
         expect(same(first, again), f"concept {concept}: two generators of one seed made different examples")
         several = concept > 0 or not same(first, other) or not same(first, subject.example(concept, 3))
         expect(several, "concept 0: three seeds made one and the same example: `rng` has no effect")
-    first, second = (pickle.dumps(subject.example(concept, 1)) for concept in (0, 1))
-    expect(first != second, "concepts 0 and 1 look the same: `concept` has no effect")
+    zero, one = (pickle.dumps(subject.example(concept, 1)) for concept in (0, 1))
+    expect(zero != one, "concepts 0 and 1 look the same: `concept` has no effect")
 
 
 @checked("example", CHECKS)
@@ -244,6 +244,7 @@ def training_follows_its_seeds(subject: Subject) -> str:
 def samples_stay_as_they_are(subject: Subject) -> None:
     """Decoded samples are kept in memory and used again, so `prepare` copies before it changes."""
     before = copy.deepcopy(subject.samples)
+    training: dict[str, Any]
     for training in ({}, {"seeds": list(range(len(before))), "augment": "strong"}):
         subject.config.prepare(subject.samples, **training)
         expect(

@@ -185,5 +185,6 @@ def a_saved_space_is_the_same(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         again = load(save(subject.space, Path(folder) / "space"))
     expect(again.configs[name] == subject.config, f"the settings came back as {again.configs[name]}")
-    before, after = (space.encode(**{name: subject.config.prepare(samples)})[name] for space in (subject.space, again))
+    batch: dict[str, Any] = {name: subject.config.prepare(samples)}
+    before, after = (space.encode(**batch)[name] for space in (subject.space, again))
     expect(same(before, after), f"vectors differ by {float((before - after).abs().max()):.2g} after save and load")

@@ -39,9 +39,9 @@ def _once(build: Callable[[Any], T]) -> property:
                 self._built[name] = (build(self), None)
             except Exception as error:
                 self._built[name] = (None, error)
-        value, error = self._built[name]
-        if error is not None:
-            raise error
+        value, failure = self._built[name]
+        if failure is not None:
+            raise failure
         return value
 
     return property(get)

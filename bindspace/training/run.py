@@ -20,6 +20,7 @@ from bindspace import __version__
 from bindspace.bundle import save
 from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load_pool, split_validation
 from bindspace.data.bad_rows import LISTING
+from bindspace.data.manifest import broken_pairs
 from bindspace.data.module import one_sentence
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
@@ -159,6 +160,8 @@ def read_events(run: TrainRun, pairs: list[Pair]) -> Events:
         check_groups(train, val)
     else:
         train, val = split_validation(train, run.data.val_fraction, run.seed)
+    if run.data.break_pairs:
+        train = [broken_pairs(manifest, run.pivot, run.seed) for manifest in train]
     return Events(train, val)
 
 

@@ -130,6 +130,21 @@ class AudioConfig(ModalityConfig):
         soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
         return file.getvalue(), {}
 
+    def play(self, sample: np.ndarray) -> tuple[bytes, str]:
+        """The first ten seconds as MP3, which every browser plays."""
+        import soundfile
+
+        file = io.BytesIO()
+        soundfile.write(file, sample[: 10 * self.rate], self.rate, format="MP3")
+        return file.getvalue(), "audio/mpeg"
+
+    def cues(self, sample: np.ndarray) -> dict[str, float]:
+        """Seconds, and loudness in dB below full scale."""
+        import numpy as np
+
+        power = float(np.square(sample, dtype=np.float64).mean())
+        return {"duration": len(sample) / self.rate, "loudness": 10 * np.log10(power + 1e-12)}
+
     def show(self, sample: np.ndarray) -> Image:
         """The log-mel spectrogram, low bands below, quiet dark and loud bright."""
         import numpy as np

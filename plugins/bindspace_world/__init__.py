@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bindspace.data.dataset_config import DatasetConfig
 from bindspace.errors import UserError, unknown
-from bindspace.settings import Source
+from bindspace.settings import Choice, Source
 
 from .newcomers import Maker, newcomers, serving
 
@@ -124,6 +124,16 @@ class WorldConfig(DatasetConfig):
             "val": [source(val)],
             "test": [source(plan, pool) for plan, pool in pools],
         }
+
+    def choices(self) -> list[Choice]:
+        """Probes of a picture against captions: swapped attributes, and a word written across it."""
+        from .probes import NAMES, write_probes
+        from .writing import MANIFEST, is_complete
+
+        folder = Path(self.root) / f"world{VERSION}-seed{self.seed}-probes"
+        if not is_complete(folder):
+            write_probes(folder, self._seed("probes"))
+        return [Choice(name, str(folder / MANIFEST), "image", "text", {"probe": name}) for name in NAMES]
 
     def known(self) -> dict[str, list[str]]:
         """Which attribute columns each modality reveals; colour and temperature never sound: they are controls.

@@ -113,4 +113,6 @@ def test_a_run_that_cannot_be_measured_keeps_its_space_and_is_measured_later(
         "report.json",
         "report.md",
         "matrix.png",
+        "report.html",
+        "ranks.safetensors",
     }

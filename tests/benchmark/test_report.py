@@ -44,7 +44,12 @@ def test_a_report_comes_back_from_json_as_it_was(report, tmp_path):
     path = write_report(report, tmp_path / "benchmark")
     assert path == tmp_path / "benchmark" / "report.json"
     assert json.loads(path.read_text(), parse_constant=pytest.fail) == report
-    assert sorted(each.name for each in path.parent.iterdir()) == ["matrix.png", "report.json", "report.md"]
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        "matrix.png",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
 
 
 def test_further_pools_stand_under_their_names_and_main_on_top(report, tmp_path):

@@ -4,6 +4,8 @@ from known_vectors import Pool, chain_ledger, make_space
 from torch.nn import functional as F
 
 from bindspace.benchmark.permutation import Permutations
+from bindspace.benchmark.prompting import prompts
+from bindspace.benchmark.retrieval import scores
 from bindspace.benchmark.zero_shot import (
     class_columns,
     class_vectors,
@@ -12,7 +14,6 @@ from bindspace.benchmark.zero_shot import (
     permuted_accuracy,
     predict,
     prompt_modality,
-    prompts,
 )
 from bindspace.errors import UserError
 from bindspace.settings import BenchmarkSettings
@@ -56,7 +57,7 @@ def test_an_item_counts_where_its_events_agree_on_a_known_value():
 
 def test_a_tie_between_the_nearest_classes_is_a_miss():
     classes = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    assert predict(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), classes).tolist() == [-1, 2]
+    assert predict(scores(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), classes)).tolist() == [-1, 2]
 
 
 @pytest.mark.parametrize("seed", range(5))

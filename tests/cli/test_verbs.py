@@ -259,7 +259,13 @@ def test_a_space_is_measured_on_each_pool_of_the_test_sources(call, space, manif
     assert {(cell["query"], cell["gallery"]) for cell in report["pairs"]} == {("vector", "words"), ("words", "vector")}
     assert report["protocol"]["pool"] == 12
     assert list(report["pools"]) == ["again"]
-    assert {path.name for path in Path("report").iterdir()} == {"report.json", "report.md", "matrix.png"}
+    assert {path.name for path in Path("report").iterdir()} == {
+        "report.json",
+        "report.md",
+        "report.html",
+        "matrix.png",
+        "ranks.safetensors",
+    }
     assert "R@10" in outcome.out
     assert outcome.out.rstrip().endswith("report: report")
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bindspace.data.manifest import Manifest, check_groups, require_pairs, split_validation, write_manifest
+from bindspace.data.manifest import (
+    Manifest,
+    broken_pairs,
+    check_groups,
+    require_pairs,
+    split_validation,
+    write_manifest,
+)
 from bindspace.errors import UserError
 from bindspace.settings import Pair, Source
 
@@ -160,3 +167,18 @@ def test_a_source_of_one_group_keeps_its_rows_and_says_that_nothing_is_validated
         train, val = split_validation([manifest], 0.2, 0)
     assert (len(train[0].rows), val) == (9, [])
     assert split_validation([manifest], 0.0, 0) == ([manifest], [])
+
+
+def test_broken_pairs_move_every_cell_of_one_modality_to_another_row(tmp_path):
+    rows = [{"id": str(i), "touch": f"{i}.npy", "touch.rate": i, "words": f"w{i}"} for i in range(6)]
+    rows.append({"id": "6", "words": "alone"})
+    write_manifest(rows, tmp_path / "m.jsonl")
+    whole = Manifest.load(Source(str(tmp_path / "m.jsonl")), ["touch", "words"])
+    broken = broken_pairs(whole, "touch", 0)
+    assert sorted(row["touch"] for row in broken.rows[:6]) == [f"{i}.npy" for i in range(6)]
+    for i, row in enumerate(broken.rows[:6]):
+        assert (row["words"], row["id"]) == (f"w{i}", str(i))
+        assert row["touch"] == f"{row['touch.rate']}.npy" != f"{i}.npy"
+    assert broken.rows[6] == {"id": "6", "words": "alone"}
+    assert broken.key != whole.key
+    assert broken_pairs(whole, "touch", 0).rows == broken.rows
