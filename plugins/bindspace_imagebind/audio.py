@@ -58,7 +58,7 @@ class AudioImagebindConfig(ImagebindConfig):
         if self.reference and seeds is None:
             rows = [clip for sample in samples for clip in mel.overlapping_clips(sample, self.clips)]
             return {"inputs": mel.spectrograms(rows).unflatten(0, (len(samples), self.clips))}
-        clips = [mel.clips(sample, self.clips, seed) for sample, seed in zip(samples, seeds or [None] * len(samples))]
+        clips = [mel.clips(s, self.clips, None if seeds is None else seeds[i]) for i, s in enumerate(samples)]
         inputs = {"inputs": mel.spectrograms([clip for found in clips for clip in found])}
         if seeds is not None and augment == "strong":
             mel.mask_bands(inputs["inputs"], seeds)

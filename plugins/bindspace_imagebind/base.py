@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ class ImagebindConfig(ModalityConfig):
     Defaults are the sizes of `imagebind_huge`. `weights`: an official checkpoint, of which this modality is read.
     """
 
+    small: ClassVar[Mapping[str, Any]] = {"width": 64, "channels": 32, "layers": 2, "heads": 4}  # for tests
     scale: ClassVar[float | None] = None  # what the official code multiplies unit vectors by, at first
     dropout: ClassVar[float] = 0.0  # before the projection
     extra: ClassVar[bool] = True  # each block has a learned key and value more

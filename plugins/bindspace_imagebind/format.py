@@ -97,9 +97,12 @@ def load_space(path: Path, modalities: Sequence[str] | None, configs: Mapping[st
 def _take_scale(space: Space, name: str) -> None:
     """Gives the pair with the image the scale of the tower, to the bit. That of text is learned, the others fixed."""
     space.add_temperature(PIVOT, name, 1.0, learned=name == "text", minimum=1 / MAX_SCALE)
-    temperature, tower = _temperature(space, name), space.towers[name].encoder
-    assert temperature is not None
+    temperature, tower = _temperature(space, name), _tower(space, name)
     temperature.log_scale.data.copy_(tower.log_scale)
+
+
+def _tower(space: Space, name: str) -> Any:
+    return space.towers[name].encoder
 
 
 def _temperature(space: Space, name: str) -> Any:
@@ -122,8 +125,10 @@ def official(space: Space) -> dict[str, Tensor]:
                 f"{name} is no ImageBind tower (it is {type(config).__name__} with head={config.head.value}):"
                 " the format holds the architecture of ImageBind only; choose others with modality="
             )
-    state = official_state({name: space.towers[name].encoder for name in space.modalities})
-    for name, config in space.configs.items():
+    towers = {name: _tower(space, name) for name in space.modalities}
+    state = official_state(towers)
+    for name, tower in towers.items():
         if (temperature := _temperature(space, name)) is not None:
-            state[official_names(name, config.layers)["log_scale"]] = temperature.log_scale.detach().cpu().float()
+            key = official_names(name, len(tower.blocks))["log_scale"]
+            state[key] = temperature.log_scale.detach().cpu().float()
     return state

@@ -61,7 +61,7 @@ def read_frames(source: Path | bytes, span: tuple[float, float] | None, clips: i
     except ImportError as error:
         raise UserError("reading a video needs PyAV: pip install 'bindspace[video]'") from error
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), mode="r") as container:
             if not container.streams.video:
                 raise BadSample("expected a video, got a file without a picture track: give its sound to audio")
             total, rate = _count(container), container.streams.video[0].average_rate
