@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 TILE_N, TILE_M = 1024, 1024
-PAIRS = 4096  # scores that are taken one by one at once
+PAIRS = 1024  # scores that are taken one by one at once
 DEPTH = 10  # mAP@10
 
 
@@ -91,7 +91,7 @@ def ranks(query_ND: Tensor, gallery_MD: Tensor, positives: Positives) -> Tensor:
 
 def _check_finite(query_ND: Tensor, gallery_MD: Tensor) -> None:
     for side, vectors in (("query", query_ND), ("gallery", gallery_MD)):
-        if not bool(torch.isfinite(vectors).all()):
+        if not all(bool(torch.isfinite(part).all()) for part in vectors.split(TILE_M)):
             raise ValueError(f"expected finite {side} vectors")
 
 
@@ -108,16 +108,16 @@ class _Counting:
         self.count_NK = torch.zeros_like(self.best_NK, dtype=torch.int64)
         self.slack_N = _float32_error(query_ND, gallery_MD)
 
-    def add(self, tile: Tensor, queries: slice, gallery: slice) -> None:
-        """Counts a tile of float32 products, queries x gallery; it may be a transposed view."""
-        ones = tile.new_ones(tile.shape[1])
-        hit = torch.empty_like(tile)
-        slack = self.slack_N[queries]
+    def add(self, tile: Tensor, hit: Tensor, queries: slice, gallery: slice) -> None:
+        """Counts a tile of float32 products, queries x gallery, with room for another; both may be transposed views."""
+        ones, slack = tile.new_ones(tile.shape[1]), self.slack_N[queries]
         for r in range(self.best_NK.shape[1]):
             best = self.best_NK[queries, r]
             low, high = best - slack, best + slack
-            above = torch.ge(tile, high[:, None], out=hit) @ ones  # sums of up to 2^24 ones are exact in float32
-            about = torch.gt(tile, low[:, None], out=hit) @ ones
+            about = torch.gt(tile, low[:, None], out=hit) @ ones  # sums of up to 2^24 ones are exact in float32
+            if not about.any():
+                continue
+            above = torch.ge(tile, high[:, None], out=hit) @ ones
             self.count_NK[queries, r] += above.long()
             if len(unsure := (about > above).nonzero()[:, 0]):
                 self._settle(tile[unsure], unsure, low, high, r, queries.start, gallery.start)
@@ -143,15 +143,18 @@ def _count(row_ND: Tensor, column_MD: Tensor, directions: Sequence[_Counting | N
     """Hands every tile of products to the direction whose queries are rows, and to the one whose queries are columns."""
     by_row, by_column = directions
     row_ND, column_MD = row_ND.float(), column_MD.float()
+    room = row_ND.new_empty(2, TILE_N * TILE_M)
     for row in range(0, len(row_ND), TILE_N):
         for column in range(0, len(column_MD), TILE_M):
             rows = slice(row, min(row + TILE_N, len(row_ND)))
             columns = slice(column, min(column + TILE_M, len(column_MD)))
-            tile = row_ND[rows] @ column_MD[columns].T
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            tile, hit = (each[: shape[0] * shape[1]].view(shape) for each in room)
+            torch.mm(row_ND[rows], column_MD[columns].T, out=tile)
             if by_row is not None:
-                by_row.add(tile, rows, columns)
+                by_row.add(tile, hit, rows, columns)
             if by_column is not None:
-                by_column.add(tile.T, columns, rows)
+                by_column.add(tile.T, hit.T, columns, rows)
 
 
 def _float32_error(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
@@ -162,9 +165,9 @@ def _float32_error(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
     that of the bound. What lies below float32's normal range is covered by the last term.
     """
     unit, dim = 2.0**-24, query_ND.shape[1] + 4
-    longest = float(torch.linalg.vector_norm(gallery_MD.double(), dim=1).max()) if len(gallery_MD) else 0.0
-    norm_N = torch.linalg.vector_norm(query_ND.double(), dim=1)
-    return (norm_N * (longest * dim * unit / (1 - dim * unit)) + 1e-37).float()
+    norm_N = torch.linalg.vector_norm(query_ND.float(), dim=1) * (1 + 2 * dim * unit)  # what a norm itself can err
+    longest = torch.linalg.vector_norm(gallery_MD.float(), dim=1).max() * (1 + 2 * dim * unit)
+    return norm_N * longest * (dim * unit / (1 - dim * unit)) + 1e-37
 
 
 def _scores_one_by_one(query_ND: Tensor, gallery_MD: Tensor, query_P: Tensor, gallery_P: Tensor) -> Tensor:
