@@ -117,6 +117,7 @@ def describe(space: Space) -> dict[str, Any]:
         }
     temperatures = {
         pair: {"learned": temperature.learned, "minimum": temperature.minimum}
+        | ({} if temperature.bias is None else {"bias": True})
         for pair, temperature in space.temperatures.items()
         if isinstance(temperature, Temperature)
     }
@@ -269,12 +270,14 @@ def _add_temperatures(space: Space, description: Mapping[str, Any], folder: Path
             or pair != pair_name(sides[0], sides[1], description["pivot"])
         ):
             raise UserError(f"{where}: expected two modalities of this space joined by -, the pivot first")
-        _keys(values, ("learned", "minimum"), where)
+        biased = isinstance(values, dict) and "bias" in values  # of a sigmoid loss
+        _keys(values, ("learned", "minimum", "bias") if biased else ("learned", "minimum"), where)
+        biased = biased and from_primitives(bool, values["bias"], f"{where}.bias")
         learned = from_primitives(bool, values["learned"], f"{where}.learned")
         minimum = from_primitives(float, values["minimum"], f"{where}.minimum")
         _positive(minimum, f"{where}.minimum")
         if all(side in space.configs for side in sides):
-            space.temperatures[pair] = Temperature(1.0, learned, minimum)
+            space.temperatures[pair] = Temperature(1.0, learned, minimum, bias=0.0 if biased else None)
 
 
 def _compare(space: Space, keys: set[str], weights: Any, path: Path) -> None:

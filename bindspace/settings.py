@@ -104,14 +104,26 @@ class Pair:
     learned: bool | None = None  # None: loss.learned
 
 
+class LossKind(Enum):
+    """What is minimised for each pair."""
+
+    info_nce = "info_nce"
+    siglip = "siglip"
+
+
 @dataclass
 class LossSettings:
-    """`loss.*`: symmetric InfoNCE and its temperature."""
+    """`loss.*`: what is minimised for each pair, and its temperature."""
 
+    kind: LossKind = LossKind.info_nce
     temperature: float = 0.07
     learned: bool = True
     min_temperature: float = 0.01  # a learned temperature is clamped to this
     mask_duplicates: bool = True  # rows with the same content on either side are not negatives of each other
+    bias: float = -10.0  # siglip: where the learned bias of a pair begins
+    precision: Precision = Precision.float32  # of the matrix products; `auto`: bf16 where matrix units are there for it
+    bank: int = 0  # past rows of each pair that serve as further negatives, stale; 0: none
+    local: bool = False  # several devices: each one's value is that of its own rows; gradients are the same
 
 
 @dataclass

@@ -92,15 +92,24 @@ class Space(nn.Module):
         self.configs.update(other.configs)
         self.towers.update(dict(other.towers.items()))
 
-    def add_temperature(self, a: str, b: str, temperature: float, learned: bool, minimum: float = 0.01) -> None:
-        """Gives the pair a temperature, unless it has one."""
+    def add_temperature(
+        self, a: str, b: str, temperature: float, learned: bool, minimum: float = 0.01, bias: float | None = None
+    ) -> None:
+        """Gives the pair a temperature, and a bias where one is given, unless it has them."""
         name = pair_name(a, b, self.pivot)
         if name not in self.temperatures:
             self.temperatures[name] = Temperature(temperature, learned, minimum)
+        self.temperatures[name].add_bias(bias)  # type: ignore[operator]
 
     def logit_scale(self, a: str, b: str) -> Tensor:
         """The factor on cosine similarities of the pair: a scalar tensor."""
         return self.temperatures[pair_name(a, b, self.pivot)]()
+
+    def logit_bias(self, a: str, b: str) -> Tensor:
+        """What a sigmoid loss adds to the scaled similarities of the pair: a scalar tensor, 0 where there is none."""
+        temperature = self.temperatures[pair_name(a, b, self.pivot)]
+        assert isinstance(temperature, Temperature)
+        return torch.zeros((), device=self.device) if temperature.bias is None else temperature.bias
 
     def forward(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
         """Unit vectors (n, dim) of a prepared batch of one modality, with gradient."""

@@ -2,18 +2,21 @@
 
 Shape suffixes: N queries, M gallery items, D dims, P pairs of a query and one of its positives, K kept positives.
 Every score is the exact dot product of the two vectors rounded to float32: it is taken in float64 first, so that equal
-vectors tie wherever they stand in a tile, on any processor and at any number of threads.
+vectors tie wherever they stand in a tile, on any processor and at any number of threads. Ranks need few of them: a tile
+of float32 products decides all that are further from a query's positive than float32 can err, and the rest is taken
+anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-TILE_N, TILE_M = 512, 4096
+TILE_N, TILE_M = 1024, 1024
+PAIRS = 1024  # scores that are taken one by one at once
 DEPTH = 10  # mAP@10
 
 
@@ -65,17 +68,20 @@ def positions(query_ND: Tensor, gallery_MD: Tensor, positives: Positives, keep: 
     best positive stands at r + the number of non-positives that score at least as much. Memory: one tile of scores.
     Raises ValueError for vectors with NaN or infinity, which would rank first or nowhere.
     """
-    for side, vectors in (("query", query_ND), ("gallery", gallery_MD)):
-        if not bool(torch.isfinite(vectors).all()):
-            raise ValueError(f"expected finite {side} vectors")
-    best_NK = _best_positives(query_ND, gallery_MD, positives, keep)
-    others_NK = torch.zeros_like(best_NK, dtype=torch.int64)
-    for rows, columns, tile in _tiles(query_ND, gallery_MD):
-        _mask_positives(tile, rows, columns, positives)
-        for r in range(best_NK.shape[1]):
-            others_NK[rows, r] += (tile >= best_NK[rows, r : r + 1]).sum(1)
-    order_K = torch.arange(1, best_NK.shape[1] + 1)
-    return torch.where(best_NK.isinf(), 0, others_NK + order_K)
+    _check_finite(query_ND, gallery_MD)
+    first = _Counting(query_ND, gallery_MD, positives, keep)
+    _count(query_ND, gallery_MD, [first, None])
+    return first.positions()
+
+
+def positions_both_ways(
+    a_ND: Tensor, b_MD: Tensor, a_to_b: Positives, b_to_a: Positives, keep: int = DEPTH
+) -> tuple[Tensor, Tensor]:
+    """`positions` of a in b, and of b in a, from one matrix product instead of two."""
+    _check_finite(a_ND, b_MD)
+    forth, back = _Counting(a_ND, b_MD, a_to_b, keep), _Counting(b_MD, a_ND, b_to_a, keep)
+    _count(a_ND, b_MD, [forth, back])
+    return forth.positions(), back.positions()
 
 
 def ranks(query_ND: Tensor, gallery_MD: Tensor, positives: Positives) -> Tensor:
@@ -83,33 +89,103 @@ def ranks(query_ND: Tensor, gallery_MD: Tensor, positives: Positives) -> Tensor:
     return positions(query_ND, gallery_MD, positives, keep=1)[:, 0]
 
 
-def _best_positives(query_ND: Tensor, gallery_MD: Tensor, positives: Positives, keep: int) -> Tensor:
-    """Scores of the best positives, falling; -inf where a query has fewer."""
-    score_P = torch.cat(
-        [
-            (query_ND[i].double() * gallery_MD[j].double()).sum(1).float()
-            for i, j in zip(positives.query_P.split(TILE_M), positives.gallery_P.split(TILE_M), strict=True)
-        ]
-    )
+def _check_finite(query_ND: Tensor, gallery_MD: Tensor) -> None:
+    for side, vectors in (("query", query_ND), ("gallery", gallery_MD)):
+        if not all(bool(torch.isfinite(part).all()) for part in vectors.split(TILE_M)):
+            raise ValueError(f"expected finite {side} vectors")
+
+
+class _Counting:
+    """One direction: for each query and kept positive, how many non-positives score at least as much.
+
+    All gallery items are counted tile by tile, positives too; what the positives themselves add is taken off in the end.
+    """
+
+    def __init__(self, query_ND: Tensor, gallery_MD: Tensor, positives: Positives, keep: int) -> None:
+        self.query, self.gallery, self.positives = query_ND, gallery_MD, positives
+        self.score_P = _scores_one_by_one(query_ND, gallery_MD, positives.query_P, positives.gallery_P)
+        self.best_NK = _best_positives(self.score_P, positives, len(query_ND), keep)
+        self.count_NK = torch.zeros_like(self.best_NK, dtype=torch.int64)
+        self.slack_N = _float32_error(query_ND, gallery_MD)
+
+    def add(self, tile: Tensor, hit: Tensor, queries: slice, gallery: slice) -> None:
+        """Counts a tile of float32 products, queries x gallery, with room for another; both may be transposed views."""
+        ones, slack = tile.new_ones(tile.shape[1]), self.slack_N[queries]
+        for r in range(self.best_NK.shape[1]):
+            best = self.best_NK[queries, r]
+            low, high = best - slack, best + slack
+            about = torch.gt(tile, low[:, None], out=hit) @ ones  # sums of up to 2^24 ones are exact in float32
+            if not about.any():
+                continue
+            above = torch.ge(tile, high[:, None], out=hit) @ ones
+            self.count_NK[queries, r] += above.long()
+            if len(unsure := (about > above).nonzero()[:, 0]):
+                self._settle(tile[unsure], unsure, low, high, r, queries.start, gallery.start)
+
+    def _settle(self, rows: Tensor, unsure: Tensor, low: Tensor, high: Tensor, r: int, start: int, column: int) -> None:
+        """Takes the scores anew of what float32 leaves open."""
+        i, j = ((rows > low[unsure, None]) & (rows < high[unsure, None])).nonzero(as_tuple=True)
+        i = unsure[i] + start
+        score = _scores_one_by_one(self.query, self.gallery, i, j + column)
+        self.count_NK[:, r].index_add_(0, i, (score >= self.best_NK[i, r]).long())
+
+    def positions(self) -> Tensor:
+        """Where the kept positives stand, from 1 on; 0 where a query has fewer."""
+        at = self.positives.query_P
+        for r in range(self.best_NK.shape[1]):
+            own = (self.score_P >= self.best_NK[at, r]).long()
+            self.count_NK[:, r].index_add_(0, at, own, alpha=-1)
+        order_K = torch.arange(1, self.best_NK.shape[1] + 1)
+        return torch.where(self.best_NK.isinf(), 0, self.count_NK + order_K)
+
+
+def _count(row_ND: Tensor, column_MD: Tensor, directions: Sequence[_Counting | None]) -> None:
+    """Hands every tile of products to the direction whose queries are rows, and to the one whose queries are columns."""
+    by_row, by_column = directions
+    row_ND, column_MD = row_ND.float(), column_MD.float()
+    room = row_ND.new_empty(2, TILE_N * TILE_M)
+    for row in range(0, len(row_ND), TILE_N):
+        for column in range(0, len(column_MD), TILE_M):
+            rows = slice(row, min(row + TILE_N, len(row_ND)))
+            columns = slice(column, min(column + TILE_M, len(column_MD)))
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            tile, hit = (each[: shape[0] * shape[1]].view(shape) for each in room)
+            torch.mm(row_ND[rows], column_MD[columns].T, out=tile)
+            if by_row is not None:
+                by_row.add(tile, hit, rows, columns)
+            if by_column is not None:
+                by_column.add(tile.T, hit.T, columns, rows)
+
+
+def _float32_error(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
+    """How far a float32 product of a query can lie from its score, whatever the order of the sum: (N,).
+
+    |error| <= g(D) * sum |q_d| |g_d| <= g(D) |q| |g| with g(D) = D u / (1 - D u), u = 2^-24 (Higham, Accuracy and
+    Stability of Numerical Algorithms, 3.1), and half a unit in the last place for the score's own rounding; one more for
+    that of the bound. What lies below float32's normal range is covered by the last term.
+    """
+    unit, dim = 2.0**-24, query_ND.shape[1] + 4
+    norm_N = torch.linalg.vector_norm(query_ND.float(), dim=1) * (1 + 2 * dim * unit)  # what a norm itself can err
+    longest = torch.linalg.vector_norm(gallery_MD.float(), dim=1).max() * (1 + 2 * dim * unit)
+    return norm_N * longest * (dim * unit / (1 - dim * unit)) + 1e-37
+
+
+def _scores_one_by_one(query_ND: Tensor, gallery_MD: Tensor, query_P: Tensor, gallery_P: Tensor) -> Tensor:
+    """Scores (P,) of single pairs of a query and a gallery item."""
+    parts = [
+        (query_ND[i].double() * gallery_MD[j].double()).sum(1).float()
+        for i, j in zip(query_P.split(PAIRS), gallery_P.split(PAIRS), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _best_positives(score_P: Tensor, positives: Positives, queries: int, keep: int) -> Tensor:
+    """Scores (N, K) of the best positives, falling; -inf where a query has fewer."""
     most = int(positives.count_N.max())
     start_N = positives.count_N.cumsum(0) - positives.count_N
-    padded = torch.full((len(query_ND), most), -torch.inf)
+    padded = torch.full((queries, most), -torch.inf)
     padded[positives.query_P, torch.arange(len(score_P)) - start_N[positives.query_P]] = score_P
     return padded.topk(min(keep, most), dim=1).values
-
-
-def _tiles(query_ND: Tensor, gallery_MD: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    for row in range(0, len(query_ND), TILE_N):
-        for column in range(0, len(gallery_MD), TILE_M):
-            rows, columns = slice(row, row + TILE_N), slice(column, column + TILE_M)
-            yield rows, columns, scores(query_ND[rows], gallery_MD[columns])
-
-
-def _mask_positives(tile: Tensor, rows: slice, columns: slice, positives: Positives) -> None:
-    first, last = torch.searchsorted(positives.query_P, torch.tensor([rows.start, rows.stop])).tolist()
-    i, j = positives.query_P[first:last], positives.gallery_P[first:last]
-    inside = (j >= columns.start) & (j < columns.stop)
-    tile[i[inside] - rows.start, j[inside] - columns.start] = -torch.inf
 
 
 def recall(rank_N: Tensor, k: int) -> float:

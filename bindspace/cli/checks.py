@@ -26,6 +26,7 @@ CHECKS: list[Check] = [
     ("data.memory_gb", *AT_LEAST_0),
     ("loss.temperature", *ABOVE_0),
     ("loss.min_temperature", *ABOVE_0),
+    ("loss.bank", *AT_LEAST_0),
     ("optim.lr", *ABOVE_0),
     ("optim.weight_decay", *AT_LEAST_0),
     ("optim.warmup", *SHARE),

@@ -1,5 +1,7 @@
-"""Losses: pure functions of tensors."""
+"""Losses: functions of tensors, exact and without the matrix of similarities."""
 
-from bindspace.losses.contrastive import content_keys, info_nce
+from bindspace.losses.contrastive import info_nce
+from bindspace.losses.plain import Bank, content_keys, info_nce_plain, siglip_plain
+from bindspace.losses.sigmoid import siglip
 
-__all__ = ["content_keys", "info_nce"]
+__all__ = ["Bank", "content_keys", "info_nce", "info_nce_plain", "siglip", "siglip_plain"]

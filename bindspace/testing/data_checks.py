@@ -244,8 +244,8 @@ def training_follows_its_seeds(subject: Subject) -> str:
 def samples_stay_as_they_are(subject: Subject) -> None:
     """Decoded samples are kept in memory and used again, so `prepare` copies before it changes."""
     before = copy.deepcopy(subject.samples)
-    training: dict[str, Any]
-    for training in ({}, {"seeds": list(range(len(before))), "augment": "strong"}):
+    ways: list[dict[str, Any]] = [{}, {"seeds": list(range(len(before))), "augment": "strong"}]
+    for training in ways:
         subject.config.prepare(subject.samples, **training)
         expect(
             same(before, subject.samples), f"`prepare` changed the samples it was given ({training or 'evaluation'})"

@@ -1,4 +1,4 @@
-"""Rows of all ranks, with gradient. One process is the trivial case: everything comes back as it went in."""
+"""What ranks tell each other. One process is the trivial case: everything comes back as it went in."""
 
 from __future__ import annotations
 
@@ -44,29 +44,36 @@ def gather_lists(items: list[T]) -> list[T]:
 
 
 def gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
-    """Rows (n, ...) of every rank one below the other; `counts` are the n of all ranks, and may be 0.
-
-    With gradient: each rank computes the same loss from all rows, so the gradient of a rank's own rows is the *sum*
-    over ranks, and DDP's mean over ranks then gives exactly the gradient of one process with the joined batch.
-    """
+    """Rows (n, ...) of every rank one below the other, without gradient; `counts` are the n of all ranks, possibly 0."""
     if world_size() == 1:
         return rows
-    return _GatherRows.apply(rows, counts)
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    gathered = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(gathered, padded)
+    return torch.cat([chunk[:count] for chunk, count in zip(gathered, counts, strict=True)])
 
 
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
-        ctx.counts, ctx.rank = counts, dist.get_rank()
-        padded = rows.new_zeros(max(counts), *rows.shape[1:])
-        padded[: len(rows)] = rows
-        gathered = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(gathered, padded)
-        return torch.cat([chunk[:count] for chunk, count in zip(gathered, counts, strict=True)])
+class ProcessRanks:
+    """The ranks of torch.distributed that share a batch, as the losses ask for them (`bindspace.losses.ranks`)."""
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].clone(memory_format=torch.contiguous_format)  # autograd's own may not be changed in place
-        dist.all_reduce(grad)
-        start = sum(ctx.counts[: ctx.rank])
-        return grad[start : start + ctx.counts[ctx.rank]], None
+    def __init__(self, counts: list[int]) -> None:
+        start = sum(counts[: dist.get_rank()])
+        self.counts, self.here = counts, slice(start, start + counts[dist.get_rank()])
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows (n, ...) of every rank, one below the other."""
+        return gather_rows(rows, self.counts)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over ranks, the same on all."""
+        total = values.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    def logsumexp(self, values: Tensor) -> Tensor:
+        """The log-sum-exp over ranks, the same on all."""
+        highest = values.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        shift = torch.where(highest.isinf(), 0.0, highest)
+        return self.sum((values - shift).exp()).log() + shift

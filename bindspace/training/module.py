@@ -23,12 +23,13 @@ from bindspace.data.batch import Batch
 from bindspace.errors import UserError
 from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
-from bindspace.losses import content_keys, info_nce
-from bindspace.losses.contrastive import not_negative
+from bindspace.losses import content_keys, info_nce, siglip
+from bindspace.losses.watch import hit_rate, mean_negatives
 from bindspace.pairs import moving
-from bindspace.settings import LossSettings, OptimSettings, Pair
+from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair, Precision
 from bindspace.space import Space, pair_name
-from bindspace.training.distributed import gather_counts, gather_lists, gather_rows
+from bindspace.training.bank import MemoryBank
+from bindspace.training.distributed import ProcessRanks, gather_counts, gather_lists, gather_rows
 from bindspace.training.freezing import (
     adapt,
     check_still,
@@ -41,6 +42,7 @@ from bindspace.training.groups import tower_groups
 from bindspace.training.schedule import warmup_cosine
 
 TOWERS = "space.towers."  # before a tower's tensor in the state of the module
+WATCHED = 1024  # rows
 
 
 def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) -> None:
@@ -48,7 +50,8 @@ def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) ->
     for pair in pairs:
         temperature = loss.temperature if pair.temperature is None else pair.temperature
         learned = loss.learned if pair.learned is None else pair.learned
-        space.add_temperature(pair.of[0], pair.of[1], temperature, learned, loss.min_temperature)
+        bias = loss.bias if loss.kind is LossKind.siglip else None
+        space.add_temperature(pair.of[0], pair.of[1], temperature, learned, loss.min_temperature, bias)
 
 
 def new_ledger(space: Space) -> Ledger:
@@ -68,14 +71,14 @@ def new_ledger(space: Space) -> Ledger:
 
 @dataclass
 class Side:
-    """One side of a pair in the global batch: unit vectors (B, D) and content digests (B, 32)."""
+    """One side of this rank's rows of a pair: unit vectors (B, D) and content digests (B, 32)."""
 
     z_BD: Tensor
     digests_B32: Tensor
 
 
 class BindModule(L.LightningModule):
-    """Aligns the pairs of a space by symmetric InfoNCE with in-batch negatives over all ranks.
+    """Aligns the pairs of a space by a contrastive loss with in-batch negatives over all ranks.
 
     `steps`: of this fit, for the learning-rate schedule. `freeze`: modalities that stand still (checked at the end); a
     pair of two of them is left out, since a temperature alone is not worth training, and no record of it either.
@@ -119,6 +122,7 @@ class BindModule(L.LightningModule):
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
+        self._banks: dict[str, MemoryBank] = {}
 
     def setup(self, stage: str) -> None:
         """Freezes what is to stand still, before DDP looks: it sums over ranks only what has a gradient by then."""
@@ -154,9 +158,9 @@ class BindModule(L.LightningModule):
             z = self.vectors(batch)
         with self._timed("loss"):
             total = self._zero()
-            for pair, a, b in self._sides(batch, z):
-                total = total + pair.weight * self._pair_loss(pair, a, b, batch)
-        self.log("train/loss", total.detach(), prog_bar=True)
+            for pair, a, b, counts in self._sides(batch, z):
+                total = total + pair.weight * self._pair_loss(pair, a, b, batch, counts)
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=self.loss.local)
         return total
 
     def _timed(self, part: str) -> AbstractContextManager[Any]:
@@ -167,54 +171,82 @@ class BindModule(L.LightningModule):
         """Zero with a gradient path, so that a batch without any row of a pair still goes through backward."""
         return torch.zeros((), device=self.device, requires_grad=True) * 1.0
 
-    def _sides(self, batch: Batch, z: dict[str, Tensor]) -> Iterator[tuple[Pair, Side, Side]]:
-        """Both sides of each pair that some rank has rows for, over the global batch."""
+    def _sides(self, batch: Batch, z: dict[str, Tensor]) -> Iterator[tuple[Pair, Side, Side, list[int]]]:
+        """Both sides of each pair that some rank has rows for, and how many rows each rank has."""
         shares = [self._share(batch, z, *pair.of) for pair in self.pairs]
         counts = gather_counts(torch.tensor([len(a.z_BD) for a, _ in shares], device=self.device)).tolist()
-        for column, (pair, share) in enumerate(zip(self.pairs, shares, strict=True)):
+        for column, (pair, (a, b)) in enumerate(zip(self.pairs, shares, strict=True)):
             ranks = [row[column] for row in counts]
             if sum(ranks):
-                a, b = (Side(gather_rows(s.z_BD, ranks), gather_rows(s.digests_B32, ranks)) for s in share)
-                yield pair, a, b
+                yield pair, a, b, ranks
 
     def _share(self, batch: Batch, z: dict[str, Tensor], a: str, b: str) -> tuple[Side, Side]:
-        """This rank's rows of a pair: the events that hold both sides."""
+        """This rank's rows of a pair: the events that hold both sides. Where all do, the rows are shared, not copied."""
         if a not in z or b not in z:
             none = Side(torch.zeros(0, self.space.dim, device=self.device, requires_grad=True), self._no_digests())
             return none, none
-        in_a = torch.isin(batch.rows[a], batch.rows[b])
-        in_b = torch.isin(batch.rows[b], batch.rows[a])
-        return Side(z[a][in_a], batch.digests[a][in_a]), Side(z[b][in_b], batch.digests[b][in_b])
+        both = (a, torch.isin(batch.rows[a], batch.rows[b])), (b, torch.isin(batch.rows[b], batch.rows[a]))
+        first, second = (
+            Side(z[name], batch.digests[name]) if held.all() else Side(z[name][held], batch.digests[name][held])
+            for name, held in both
+        )
+        return first, second
 
     def _no_digests(self) -> Tensor:
         return torch.zeros(0, 32, dtype=torch.uint8, device=self.device)
 
-    def _pair_loss(self, pair: Pair, a: Side, b: Side, batch: Batch) -> Tensor:
-        scale = self.space.logit_scale(*pair.of)
+    def _pair_loss(self, pair: Pair, a: Side, b: Side, batch: Batch, counts: list[int]) -> Tensor:
+        scale, name = self.space.logit_scale(*pair.of), pair_name(pair.of[0], pair.of[1], self.space.pivot)
         keys = {"keys_a": content_keys(a.digests_B32), "keys_b": content_keys(b.digests_B32)}
+        bank = self._banks.setdefault(name, MemoryBank(self.loss.bank)) if self.loss.bank else None
+        asked: dict[str, Any] = {
+            **(keys if self.loss.mask_duplicates else {}),
+            "bank": None if bank is None else bank.on(self.device),
+            "products": self.products,
+            "ranks": ProcessRanks(counts) if len(counts) > 1 else None,
+            "local": self.loss.local,
+        }
         with torch.autocast(self.device.type, enabled=False):
-            loss = info_nce(a.z_BD, b.z_BD, scale, **(keys if self.loss.mask_duplicates else {}))
+            if self.loss.kind is LossKind.siglip:
+                loss = siglip(a.z_BD, b.z_BD, scale, self.space.logit_bias(*pair.of), **asked)
+            else:
+                loss = info_nce(a.z_BD, b.z_BD, scale, **asked)
         if loss.requires_grad and pair.weight:
-            self._contributed.append((pair, batch, dict(zip(pair.of, (a.digests_B32, b.digests_B32), strict=True))))
-        self._log_pair(pair_name(pair.of[0], pair.of[1], self.space.pivot), loss, scale, a, b, keys)
+            digests = {side: gather_rows(x.digests_B32, counts) for side, x in zip(pair.of, (a, b), strict=True)}
+            self._contributed.append((pair, batch, digests))
+        self._log_pair(name, loss, scale, a, b, counts)
+        if bank is not None:
+            bank.add(*(gather_rows(rows, counts) for rows in (a.z_BD, b.z_BD, *keys.values())))
         return loss
 
+    @property
+    def products(self) -> str:
+        """The arithmetic of the loss's matrix products."""
+        asked = self.loss.precision
+        if asked is Precision.auto:
+            units = self.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
+            asked = Precision.bf16 if units else Precision.float32
+        return asked.value
+
     @torch.no_grad()
-    def _log_pair(self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, keys: dict[str, Tensor]) -> None:
-        """Every `log_every`-th time that a pair is met; straight to the loggers: `self.log` costs 0.4 ms a figure."""
+    def _log_pair(self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, counts: list[int]) -> None:
+        """Every `log_every`-th time that a pair is met; straight to the loggers: `self.log` costs 0.4 ms a figure.
+
+        The accuracy is that of the global batch's first `WATCHED` rows, as queries against the whole of it.
+        """
         self._seen[name] = self._seen.get(name, 0) + 1
         if (self._seen[name] - 1) % self.log_every or not self.loggers:
             return
-        similarity_BB = a.z_BD @ b.z_BD.T
-        target = torch.arange(len(similarity_BB), device=self.device)
-        hits = [(side.argmax(1) == target).float().mean() for side in (similarity_BB, similarity_BB.T)]
-        masked = not_negative(**keys).sum(1).float().mean() if self.loss.mask_duplicates else 0.0
+        z_a, z_b = (gather_rows(side.z_BD.detach(), counts) for side in (a, b))
+        keys_a, keys_b = (content_keys(gather_rows(side.digests_B32, counts)) for side in (a, b))
+        negatives = mean_negatives(keys_a, keys_b) if self.loss.mask_duplicates else len(z_a) - 1
+        bank = self._banks.get(name)
         metrics = {
-            "loss": loss,
+            "loss": loss if not self.loss.local else gather_counts(loss[None]).mean(),
             "temperature": 1 / scale,
-            "accuracy": sum(hits) / 2,
-            "gap": (a.z_BD.mean(0) - b.z_BD.mean(0)).norm(),
-            "negatives": len(target) - 1 - masked,
+            "accuracy": (hit_rate(z_a[:WATCHED], z_b) + hit_rate(z_b[:WATCHED], z_a)) / 2,
+            "gap": (z_a.mean(0) - z_b.mean(0)).norm(),
+            "negatives": negatives + (0 if bank is None or bank.rows is None else len(bank.rows.a_MD)),
         }
         self.write({f"train/{name}/{key}": float(value) for key, value in metrics.items()})
 
@@ -269,12 +301,16 @@ class BindModule(L.LightningModule):
             checkpoint["state_dict"].pop(name, None)
         checkpoint["ledger"] = self.space.ledger.state()
         checkpoint["seen"] = dict(self._seen)
+        checkpoint["banks"] = {name: bank.state() for name, bank in self._banks.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the ledger of the checkpoint's moment. Raises `UserError` where something was built otherwise."""
         checkpoint["state_dict"] |= self.built_again(checkpoint.get("rebuilt", {}))
         self.space.ledger = Ledger.from_state(checkpoint["ledger"])
         self._seen = dict(checkpoint["seen"])
+        for name, state in checkpoint["banks"].items():
+            self._banks[name] = MemoryBank(self.loss.bank)
+            self._banks[name].load(state)
 
     def built_again(self, expected: Mapping[str, str]) -> dict[str, Tensor]:
         """The tensors that a checkpoint holds fingerprints of only. Raises `UserError` where they are others now."""

@@ -87,6 +87,8 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             f"meets the {run.data.batch} of its own batch; raise data.batch where memory allows",
             stacklevel=2,
         )
+    if is_first_rank():
+        warn_of_loss(run)
     if run.extend is not None:
         check_ancestor(run, folder)
     pairs = moving(resolve_pairs(run), frozen(run.modality))
@@ -116,6 +118,18 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
         except UserError as error:
             unmeasured = f"{folder / 'space'} is trained but not measured"
             raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
+
+
+def warn_of_loss(run: TrainRun) -> None:
+    """Says what a setting of the loss costs, or that it has no effect."""
+    if run.loss.bank:
+        warnings.warn(
+            f"loss.bank={run.loss.bank}: so many past rows of each pair are further negatives, and they are stale: their "
+            "vectors are those of earlier weights",
+            stacklevel=3,
+        )
+    if run.loss.local and run.trainer.devices == 1:
+        warnings.warn("loss.local=true has no effect on one device: leave it out", stacklevel=3)
 
 
 def new_space(run: TrainRun, pairs: list[Pair]) -> tuple[Space, set[str]]:

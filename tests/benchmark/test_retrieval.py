@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_recall
 
 from bindspace.benchmark import retrieval
-from bindspace.benchmark.retrieval import chance, match, mean_average_precision, median_rank, positions, ranks, recall
+from bindspace.benchmark.retrieval import (
+    chance,
+    match,
+    mean_average_precision,
+    median_rank,
+    positions,
+    positions_both_ways,
+    ranks,
+    recall,
+)
 
 
 @st.composite
@@ -72,6 +81,56 @@ def test_a_match_is_a_shared_event(pool):
     ]
     assert list(zip(positives.query_P.tolist(), positives.gallery_P.tolist())) == expected
     assert positives.count_N.tolist() == [sum(i == query for i, _ in expected) for query in range(len(query_events))]
+
+
+@st.composite
+def crowds(draw):
+    """Unit vectors round a few centres, nearer each other than float32 products can tell apart, some of them equal."""
+    rows, dim, centres = draw(st.integers(1, 24)), draw(st.integers(1, 48)), draw(st.integers(1, 4))
+    spread = draw(st.sampled_from([0.0, 1e-8, 1e-6, 1e-3, 1.0]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
+    centre = torch.randn(centres, dim, generator=generator)
+    sides = []
+    for _ in range(2):
+        which = torch.randint(0, centres, (rows,), generator=generator)
+        noise = torch.randn(rows, dim, generator=generator)
+        sides.append(torch.nn.functional.normalize(centre[which] + spread * noise, dim=1))
+    return *sides, draw(st.integers(1, rows))
+
+
+def by_the_definition(query, gallery, query_events, gallery_events, keep):
+    """The whole matrix in float64, rounded to float32 once; a position is 1 + its place + others at least as good."""
+    score = (query.double() @ gallery.double().T).float()
+    positive = torch.tensor([[bool(set(mine) & set(other)) for other in gallery_events] for mine in query_events])
+    best = score.masked_fill(~positive, -torch.inf).topk(min(keep, int(positive.sum(1).max())), dim=1).values
+    others = score.masked_fill(positive, -torch.inf)
+    counted = torch.stack([(others >= column[:, None]).sum(1) for column in best.T], 1)
+    return torch.where(best.isinf(), 0, counted + torch.arange(1, best.shape[1] + 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(crowds(), st.integers(5, 11), st.integers(5, 11))
+def test_positions_are_those_of_the_whole_matrix_in_float64(crowd, tile_n, tile_m):
+    a, b, events = crowd
+    owned = [[i % events] for i in range(len(a))]
+    forth, back = match(owned, owned), match(owned, owned)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "TILE_N", tile_n)
+        patch.setattr(retrieval, "TILE_M", tile_m)
+        found = positions_both_ways(a, b, forth, back, keep=3)
+        single = positions(b, a, back, keep=3)
+    assert torch.equal(found[0], by_the_definition(a, b, owned, owned, 3))
+    assert torch.equal(found[1], by_the_definition(b, a, owned, owned, 3))
+    assert torch.equal(found[1], single)
+
+
+def test_a_float32_product_errs_less_than_the_bound_says():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.nn.functional.normalize(torch.randn(300, 512, generator=generator).abs(), dim=1) for _ in range(2))
+    error = ((a @ b.T).double() - a.double() @ b.double().T).abs()
+    bound = retrieval._float32_error(a, b)
+    assert (error < bound[:, None]).all()
+    assert bound.max() < 4e-5
 
 
 def test_a_query_without_a_positive_is_refused():

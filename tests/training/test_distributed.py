@@ -6,7 +6,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from plain import ByHand, KeepGradients, Left, plain_batch, plain_space, quiet_trainer
 
 from bindspace.modality import Lora, Tune
-from bindspace.settings import Pair
+from bindspace.settings import LossKind, LossSettings, Pair
 from bindspace.training import BindModule
 
 PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5)]
@@ -17,19 +17,29 @@ HELD = {
 }
 
 
-def gradients(shares, ranks, path, **changes):
+def gradients(shares, ranks, path, loss=None, **changes):
     strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if ranks > 1 else "auto"
     trainer = quiet_trainer(1, path.parent, devices=ranks, strategy=strategy, callbacks=[KeepGradients(path)])
-    trainer.fit(BindModule(plain_space(**changes), PAIRS, steps=1), datamodule=ByHand(shares))
+    trainer.fit(BindModule(plain_space(**changes), PAIRS, steps=1, loss=loss), datamodule=ByHand(shares))
     return torch.load(path, weights_only=True)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("held", HELD.values(), ids=HELD)
 def test_two_ranks_give_the_gradients_of_one_process(held, tmp_path):
-    one = gradients([[plain_batch(held, EVENTS)]], 1, tmp_path / "one.pt")
-    shares = [[plain_batch(held, EVENTS, only=slice(rank, None, 2))] for rank in range(2)]
-    two = gradients(shares, 2, tmp_path / "two.pt")
+    agree(held, 2, None, tmp_path)
+
+
+@pytest.mark.process
+def test_three_ranks_with_local_values_and_a_sigmoid_loss_give_them_too(tmp_path):
+    held = HELD["a rank without any row of a pair"]
+    agree(held, 3, LossSettings(kind=LossKind.siglip, local=True, temperature=0.1), tmp_path)
+
+
+def agree(held, ranks, loss, tmp_path):
+    one = gradients([[plain_batch(held, EVENTS)]], 1, tmp_path / "one.pt", loss)
+    shares = [[plain_batch(held, EVENTS, only=slice(rank, None, ranks))] for rank in range(ranks)]
+    two = gradients(shares, ranks, tmp_path / "two.pt", loss)
     assert one["gradients"].keys() == two["gradients"].keys()
     for name, expected in one["gradients"].items():
         assert torch.allclose(two["gradients"][name], expected, rtol=1e-4, atol=1e-6), name
