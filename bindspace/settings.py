@@ -116,6 +116,7 @@ class TrainerSettings:
     accelerator: str = "auto"
     precision: Precision = Precision.auto
     threads: int | None = None  # None: as many as there are cores
+    micro_batch: int | None = None  # samples encoded at once on each rank, for a data.batch beyond memory; null: all
     accumulate: int = 1  # plain gradient accumulation: adds no negatives, and says so
     checkpoint_every: int = 200  # steps
     val_every: int = 0  # steps; 0: at the end of each stage

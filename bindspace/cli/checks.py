@@ -28,6 +28,7 @@ CHECKS: list[Check] = [
     ("optim.warmup", *SHARE),
     ("optim.clip", *AT_LEAST_0),
     ("trainer.devices", *AT_LEAST_1),
+    ("trainer.micro_batch", lambda value: value is None or value >= 1, "1 or more, or null"),
     ("trainer.accumulate", *AT_LEAST_1),
     ("trainer.checkpoint_every", *AT_LEAST_1),
     ("trainer.val_every", *AT_LEAST_0),

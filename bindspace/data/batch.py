@@ -36,16 +36,16 @@ class Batch:
     bad: list[BadRow] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)  # by event, for the ledger
 
-    def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`."""
+    def to(self, device: torch.device, *, inputs: bool = True) -> Batch:
+        """The same batch with its tensors on `device`; `inputs` False: all but what is still to be encoded."""
         move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731
-        inputs = {name: move(batch) for name, batch in self.inputs.items()}
+        moved = {name: move(batch) for name, batch in self.inputs.items()} if inputs else self.inputs
         return Batch(
             self.source,
             self.ids,
             move(self.rows),
             move(self.digests),
-            inputs,
+            moved,
             move(self.vectors),
             self.bad,
             self.groups,

@@ -7,6 +7,7 @@ Usable in a Trainer of one's own:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from bindspace.losses import content_keys, info_nce
 from bindspace.losses.contrastive import not_negative
 from bindspace.settings import LossSettings, OptimSettings, Pair
 from bindspace.space import Space, pair_name
+from bindspace.training.cached_gradients import CachedGradients, in_one_go
 from bindspace.training.distributed import gather_counts, gather_lists, gather_rows
 from bindspace.training.freezing import check_still, fingerprint, set_trainable, still_tensors
 from bindspace.training.schedule import warmup_cosine
@@ -56,7 +58,8 @@ class BindModule(L.LightningModule):
 
     `steps`: of this fit, for the learning-rate schedule. `freeze`: modalities that stand still (checked at the end).
     `lr`: factor on `optim.lr`. What contributed gradient is written into `space.ledger`. `seed` makes dropout a
-    function of the step, so that a resumed run repeats an unbroken one.
+    function of the step, so that a resumed run repeats an unbroken one. `micro_batch`: samples of a modality that are
+    encoded at once on each rank, for batches beyond memory; None: all of them.
     """
 
     def __init__(
@@ -72,8 +75,11 @@ class BindModule(L.LightningModule):
         log_every: int = 10,
         first_step: int = 0,
         seed: int = 0,
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__()
+        self.cached = CachedGradients(space, micro_batch) if micro_batch else None
+        self._reducing = ExitStack()
         self.space, self.pairs, self.steps = space, pairs, steps
         self.loss = loss or LossSettings()
         self.optim = optim or OptimSettings()
@@ -96,6 +102,16 @@ class BindModule(L.LightningModule):
         """Takes the fingerprint of what stands still."""
         self._before = fingerprint(still_tensors(self.space))
 
+    def on_train_start(self) -> None:
+        """With cached gradients: refuses towers that they do not fit, and keeps DDP from reducing within a step."""
+        if self.cached is not None:
+            self.cached.check()
+            self._reducing.enter_context(in_one_go(self.trainer.strategy))
+
+    def on_train_end(self) -> None:
+        """Lets DDP reduce again."""
+        self._reducing.close()
+
     def on_fit_end(self) -> None:
         """Raises `RuntimeError` if anything frozen has moved."""
         check_still(self._before, self.space)
@@ -113,8 +129,16 @@ class BindModule(L.LightningModule):
 
     def vectors(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors (n, dim) of what the batch holds: encoded with gradient, or as they were cached."""
-        encoded = {name: self.space(name, prepared) for name, prepared in batch.inputs.items()}
-        return batch.vectors | encoded
+        return batch.vectors | {name: self._encode(name, prepared) for name, prepared in batch.inputs.items()}
+
+    def _encode(self, name: str, prepared: dict[str, Tensor]) -> Tensor:
+        return self.cached.encode(name, prepared, self.device) if self.cached else self.space(name, prepared)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """As in Lightning, and with cached gradients the second pass."""
+        super().backward(loss, *args, **kwargs)
+        if self.cached is not None:
+            self.cached.second_pass(self.device)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The weighted sum of the pairs' losses on one batch. Collective: every rank calls it with its own share."""

@@ -71,7 +71,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     if run.trainer.accumulate > 1 and is_first_rank():
         warnings.warn(
             f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
-            f"meets the {run.data.batch} of its own batch; raise data.batch where memory allows",
+            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
             stacklevel=2,
         )
     pairs = resolve_pairs(run)
@@ -158,6 +158,7 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
         log_every=run.trainer.log_every,
         first_step=first_step,
         seed=run.seed,
+        micro_batch=run.trainer.micro_batch,
     )
     step = 0
     if saved is not None:
@@ -179,7 +180,9 @@ def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest
     still = sorted(wholly_frozen(session.space, phase.freeze) & members)
     vectors = cache_vectors(session.space, still, manifests, session.bad, shown=run.trainer.progress)
     steps = phase.steps * run.trainer.accumulate
-    return BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
+    data = BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
+    data.in_chunks = run.trainer.micro_batch is not None
+    return data
 
 
 def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]:
