@@ -60,6 +60,7 @@ class DataSettings:
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
     batch: int = 128  # events a step, over all ranks together
+    views: int = 0  # augmented versions of each cell of a frozen tower, cached; 0: one, as in evaluation
     val_fraction: float = 0.05
     workers: int = 1
     memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
@@ -116,6 +117,7 @@ class TrainerSettings:
     accelerator: str = "auto"
     precision: Precision = Precision.auto
     threads: int | None = None  # None: as many as there are cores
+    cache: str | None = None  # a folder where vectors of frozen towers are kept for other runs; null: for this run only
     micro_batch: int | None = None  # samples encoded at once on each rank, for a data.batch beyond memory; null: all
     accumulate: int = 1  # plain gradient accumulation: adds no negatives, and says so
     checkpoint_every: int = 200  # steps
@@ -175,4 +177,5 @@ class BenchmarkRun:
     out: str = "???"
     data: DataSettings = field(default_factory=DataSettings)
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    cache: str | None = None  # a folder where vectors are kept, as trainer.cache of training; null: nowhere
     device: str = "auto"

@@ -26,12 +26,13 @@ def measure_pools(
     name: str,
     untrained: Space | None = None,
     progress: bool = True,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
 
     `name`: what the space is called in the report. `untrained`: a space to stand beside it. A data set plugin
     (`data.dataset`) says how its attributes are put into words, and what each modality can know. Cells that cannot be
-    read are listed in `out/bad_rows.jsonl`.
+    read are listed in `out/bad_rows.jsonl`. `cache`: a folder where the space's vectors are kept for the next time.
     """
     from rich.console import Console
 
@@ -48,7 +49,7 @@ def measure_pools(
         names = settings.modalities or shared(space, sources)
         pool = load_pool(sources, space.configs, names, reader, data.max_bad_fraction, bad)
         reports[pool_name] = run_benchmark(
-            space, pool, settings, name=name, untrained=untrained, known=known, progress=progress
+            space, pool, settings, name=name, untrained=untrained, known=known, progress=progress, cache=cache
         )
     path = write_report(reports, out)
     report = join_pools(reports)

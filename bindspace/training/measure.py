@@ -11,8 +11,11 @@ from bindspace.settings import TrainRun
 from bindspace.space import Space
 
 
-def measure(run: TrainRun, space: Space, folder: Path) -> None:
-    """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained."""
+def measure(run: TrainRun, space: Space, folder: Path, cache: Path | None = None) -> None:
+    """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained.
+
+    `cache`: where vectors of the space are kept for other runs.
+    """
     if not run.data.test:
         return
     torch.manual_seed(run.seed + 1)
@@ -25,4 +28,5 @@ def measure(run: TrainRun, space: Space, folder: Path) -> None:
         name=str(folder / "space"),
         untrained=untrained,
         progress=run.trainer.progress,
+        cache=cache,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ class Session:
     events: Events
     bad: BadRows
 
+    @property
+    def cache(self) -> Path:
+        """Where vectors of frozen towers are kept: in the run's own folder unless another is named."""
+        return self.folder / "cache" if self.run.trainer.cache is None else Path(self.run.trainer.cache)
+
 
 def train(run: TrainRun, folder: Path) -> None:
     """Trains, saves the space, and measures it where there is `data.test`. The folder must be writable."""
@@ -93,10 +99,12 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
         save(space, folder / "space")
         write_text(folder / "ledger.json", (folder / "space" / "ledger.json").read_text(encoding="utf-8"))
         try:
-            measure(run, space, folder)
+            measure(run, space, folder, None if run.trainer.cache is None else session.cache)
         except UserError as error:
             unmeasured = f"{folder / 'space'} is trained but not measured"
             raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
+        if run.trainer.cache is None:
+            shutil.rmtree(session.cache, ignore_errors=True)
 
 
 def new_space(run: TrainRun, pairs: list[Pair]) -> Space:
@@ -176,13 +184,32 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
 
 def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
     """The batches of a phase; of modalities that stand still, their vectors, computed once."""
-    run, members = session.run, {name for pair in phase.pairs for name in pair.of}
-    still = sorted(wholly_frozen(session.space, phase.freeze) & members)
-    vectors = cache_vectors(session.space, still, manifests, session.bad, shown=run.trainer.progress)
+    run, still = session.run, still_members(session.space, phase)
+    if run.data.views and not still and is_first_rank():
+        warnings.warn(
+            f"data.views={run.data.views} has no effect in stage {phase.name!r}: no tower of its pairs stands still",
+            stacklevel=2,
+        )
+    space = session.space.to(_device(run))
+    options = {"views": run.data.views, "shown": run.trainer.progress}
+    vectors = cache_vectors(space, still, manifests, session.bad, session.cache, **options)
+    space.cpu()  # Lightning moves it where it trains
     steps = phase.steps * run.trainer.accumulate
     data = BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
     data.in_chunks = run.trainer.micro_batch is not None
     return data
+
+
+def still_members(space: Space, phase: Phase) -> list[str]:
+    """Modalities of the phase's pairs whose towers stand still."""
+    return sorted(wholly_frozen(space, phase.freeze) & {name for pair in phase.pairs for name in pair.of})
+
+
+def _device(run: TrainRun) -> torch.device:
+    """Where vectors are computed before Lightning has taken a device: this rank's own."""
+    if run.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]:
@@ -193,7 +220,8 @@ def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]
     pools = val_pools(session, phase)
     found.append(WatchBadRows(session.bad, rows, run.data.max_bad_fraction))
     if pools:
-        found.append(Validate(pools, run.trainer.val_every, run.trainer.keep_best))
+        still = still_members(session.space, phase)
+        found.append(Validate(pools, run.trainer.val_every, run.trainer.keep_best, still, session.cache))
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
 
 
