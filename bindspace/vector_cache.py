@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class VectorCache:
         self.folder = _folder(Path(place), key)
         self.entry = np.dtype([("key", "u1", (32,)), ("vector", "<f4", (key.dim,)), ("left", "<u4"), ("check", "<u4")])
         self._parts: list[tuple[Path, int]] = []
-        self._own: tuple[Path, BinaryIO] | None = None
+        self._own = self.folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}.vectors"
         self.refresh()
 
     def __len__(self) -> int:
@@ -95,14 +95,10 @@ class VectorCache:
         block["left"] = np.arange(len(keys))[::-1]
         block["check"][0] = zlib.crc32(block.tobytes())
         try:
-            if self._own is None:
-                path = self.folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}.vectors"
-                self._own = (path, path.open("ab", buffering=0))
-            file = self._own[1]
-            data = memoryview(block.tobytes())
-            while data:
-                data = data[file.write(data) :]
-            os.fsync(file.fileno())
+            with self._own.open("ab") as file:
+                file.write(block.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise UserError(
                 f"cannot write {self.folder}: {error.strerror or error}: make room, or choose another trainer.cache"
@@ -139,7 +135,7 @@ class VectorCache:
 
     def __getstate__(self) -> dict[str, Any]:
         """For workers: they map the files again, and only read."""
-        return {"key": self.key, "folder": self.folder, "entry": self.entry, "_parts": self._parts, "_own": None}
+        return {"key": self.key, "folder": self.folder, "entry": self.entry, "_parts": self._parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
