@@ -120,6 +120,9 @@ class TrainerSettings:
     cache: str | None = None  # a folder where vectors of frozen towers are kept for other runs; null: for this run only
     micro_batch: int | None = None  # samples encoded at once on each rank, for a data.batch beyond memory; null: all
     accumulate: int = 1  # plain gradient accumulation: adds no negatives, and says so
+    compile: bool = False  # torch.compile of the encoders in training; needs a C++ compiler
+    checkpoint_activations: bool = False  # keep only the inputs of `encoder.blocks`, and compute the rest again
+    channels_last: bool = False  # convolutions with the channels innermost in memory
     checkpoint_every: int = 200  # steps
     val_every: int = 0  # steps; 0: at the end of each stage
     log_every: int = 10

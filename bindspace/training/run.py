@@ -27,6 +27,7 @@ from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
+from bindspace.training.faster import faster
 from bindspace.training.freezing import wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
@@ -179,7 +180,9 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     data = data_of(session, phase, index, manifests)
     data.start_step = step * run.trainer.accumulate
     trainer = trainer_of(session, phase, index, first_step + step)
-    trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
+    moving = sorted({name for pair in phase.pairs for name in pair.of} - set(still_members(space, phase)))
+    with faster(space, run.trainer, moving):
+        trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
 
 
 def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
