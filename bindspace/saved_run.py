@@ -23,6 +23,7 @@ CHANGEABLE = [
     "trainer.devices",
     "trainer.threads",
     "trainer.progress",
+    "trainer.cache",
     "trainer.checkpoint_every",
     "trainer.log_every",
     "data.workers",

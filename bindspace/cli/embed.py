@@ -54,6 +54,8 @@ def run(arguments: list[str]) -> int:
         )
     if "data" in values and items:
         raise UserError(f"data= and {next(iter(items))}= exclude each other: embed a manifest, or items")
+    if "cache" in values and items:
+        raise UserError("cache= goes with data=, whose cells have hashes: leave it out for single items")
     check_place(out.parent)
     _known(folder, [*items, *texts(values.get("modality", []))])
     vectors, names = _embed(folder, items, values, batch_size)

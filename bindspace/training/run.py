@@ -75,12 +75,8 @@ def resume(run: TrainRun, folder: Path) -> None:
 def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     quiet()
     threads(run)
-    if run.trainer.accumulate > 1 and is_first_rank():
-        warnings.warn(
-            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
-            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
-            stacklevel=2,
-        )
+    if is_first_rank():
+        _warn_of_batches(run)
     pairs = resolve_pairs(run)
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
@@ -106,6 +102,21 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
         if run.trainer.cache is None:
             shutil.rmtree(session.cache, ignore_errors=True)
+
+
+def _warn_of_batches(run: TrainRun) -> None:
+    if run.trainer.accumulate > 1:
+        warnings.warn(
+            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
+            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
+            stacklevel=3,
+        )
+    share = -(-run.data.batch // run.trainer.devices)
+    if run.trainer.micro_batch is not None and run.trainer.micro_batch >= share:
+        warnings.warn(
+            f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of data.batch is {share}",
+            stacklevel=3,
+        )
 
 
 def new_space(run: TrainRun, pairs: list[Pair]) -> Space:

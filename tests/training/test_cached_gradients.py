@@ -198,3 +198,14 @@ def test_two_ranks_with_chunks_give_the_gradients_of_one_process_without(tmp_pat
     two = ranks_gradients(shares, 2, tmp_path / "two.pt", micro_batch=2)
     assert_equal(two["gradients"], one["gradients"], tolerance=1e-5)
     assert two["pairs"] == one["pairs"]
+
+
+def test_a_chunk_that_holds_the_whole_batch_has_no_effect_and_says_so():
+    from bindspace.settings import DataSettings, TrainerSettings, TrainRun
+    from bindspace.training.run import _warn_of_batches
+
+    run = TrainRun(data=DataSettings(batch=64), trainer=TrainerSettings(micro_batch=32, devices=2))
+    with pytest.warns(UserWarning, match="trainer.micro_batch=32 has no effect: a rank's share of data.batch is 32"):
+        _warn_of_batches(run)
+    run.trainer.micro_batch = 31
+    _warn_of_batches(run)
