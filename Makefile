@@ -38,8 +38,8 @@ format: $(READY)  ## ruff, in place
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY)  ## performance, side by side in one run
-	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+bench: $(READY)  ## performance, side by side in one run, into benchmarks/RESULTS.md
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run_all.py
 
 clean:           ## removes .venv, caches and outputs
 	rm -rf .venv build dist outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, peak memory in a process of its own, the machine, a JSON line a case.
+"""What the benchmarks share: interleaved rounds, peak memory of a fresh process, the machine, one JSON line a case.
 
 Time is CPU time of this process on one thread, so that other work on the machine disturbs it little; with a GPU it is
 wall-clock time between two synchronisations. Compare within one call of `interleaved` only.
@@ -42,7 +42,7 @@ def machine() -> dict[str, Any]:
         "processor": capabilities.get("cpu_name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "avx512": bool(capabilities.get("avx512_f", capabilities.get("avx512", False))),
+        "avx512": bool(capabilities.get("avx512_f", False)),
         "amx_bf16": bool(capabilities.get("amx_bf16", False)),
         "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
         "torch": torch.__version__,

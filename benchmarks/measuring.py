@@ -22,8 +22,8 @@ def machine(device: str) -> dict[str, Any]:
     capabilities = torch.cpu.get_capabilities()
     name = torch.cuda.get_device_name() if device == "cuda" else capabilities.get("cpu_name")
     bf16 = device == "cuda" or bool(capabilities.get("amx_bf16", False))
-    return {"torch": torch.__version__, "machine": platform.machine(), "device": device, "name": name, "bf16_units": bf16,
-            "threads": torch.get_num_threads()}  # fmt: skip
+    return {"torch": torch.__version__, "machine": platform.machine(), "device": device, "name": name,
+            "bf16_units": bf16, "threads": torch.get_num_threads()}  # fmt: skip
 
 
 def default_device() -> str:
@@ -34,7 +34,7 @@ def default_device() -> str:
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
     """Median seconds of each case, taken in turns after one round to warm up: process time, on a GPU wall time."""
     times: dict[str, list[float]] = {case: [] for case in cases}
-    for turn in range(rounds + (rounds > 1)):
+    for _ in range(rounds + (rounds > 1)):
         for case, call in cases.items():
             start = _clock(device)
             call()

@@ -1,68 +1,52 @@
 """How long a training step takes by modality at size tiny: prepare, and forward + backward in both precisions.
 
-usage: python benchmarks/tower_steps.py [batch] [rounds]     One JSON line per case: medians over interleaved rounds, in
-milliseconds, and the ratio of bf16 to float32 in the same run.
+usage: python benchmarks/tower_steps.py [batch] [rounds]     One line for each installed implementation: milliseconds,
+and the ratio of bf16 to float32.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
+from measure import DEVICE, begin, emit, interleaved
+from torch import Tensor, nn
 
 from bindspace import registry
 from bindspace.space import Space
 
 
-def main(batch: int = 128, rounds: int = 5) -> None:
-    """Prints a line for each installed modality implementation."""
-    torch.set_num_threads(1)
-    print(
-        json.dumps(
-            {"torch": torch.__version__, "processor": torch.cpu.get_capabilities().get("cpu_name"), "threads": 1}
-        )
-    )
+def main(batch: int = 128, rounds: int = 3) -> None:
+    """Measures every installed modality."""
+    begin()
     for name in registry.installed():
-        print(json.dumps(measure(name, batch, rounds)), flush=True)
+        measure(name, batch, rounds)
 
 
-def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
-    """The medians of one modality on its own generated examples."""
+def step(tower: nn.Module, prepared: dict[str, Tensor], bf16: bool) -> None:
+    """Forward and backward."""
+    with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=bf16):
+        z = tower(**prepared)
+    z.sum().backward()
+
+
+def measure(name: str, batch: int, rounds: int) -> None:
+    """One implementation on its own generated examples."""
     config = registry.load(name)()
     torch.manual_seed(0)
-    tower = Space({config.modality: config}, 128, config.modality).towers[config.modality]
+    tower = Space({config.modality: config}, 128, config.modality).towers[config.modality].to(DEVICE)
     rng = np.random.default_rng(0)
     samples = [config.read(*config.example(rng, i % 10)) for i in range(batch)]
-    prepared = config.prepare(samples, seeds=list(range(batch)))
-
-    def step(bf16: bool) -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            z = tower(**prepared)
-        z.sum().backward()
-
-    cases: dict[str, Callable[[], object]] = {
-        "prepare": lambda: config.prepare(samples, seeds=list(range(batch))),
-        "float32": lambda: step(False),
-        "bf16": lambda: step(True),
-    }
-    times: dict[str, list[float]] = {case: [] for case in cases}
-    for _ in range(rounds + 1):  # the first warms up
-        for case, call in cases.items():
-            start = time.process_time()
-            call()
-            times[case].append(time.process_time() - start)
-    medians = {case: 1e3 * statistics.median(values[1:]) for case, values in times.items()}
+    prepare = partial(config.prepare, samples, seeds=list(range(batch)))
+    prepared = {key: value.to(DEVICE) for key, value in prepare().items()}
+    ways = {"float32": partial(step, tower, prepared, False), "bf16": partial(step, tower, prepared, True)}
+    times = interleaved({"prepare": prepare, **ways}, rounds)
+    milliseconds = {f"{way}_ms": 1e3 * times.median(way) for way in times.seconds}
     parameters = sum(parameter.numel() for parameter in tower.parameters())
-    line = {f"{case}_ms": round(value, 1) for case, value in medians.items()}
-    return {"modality": name, "batch": batch, "parameters": parameters, **line} | {
-        "bf16_over_float32": round(medians["bf16"] / medians["float32"], 2)
-    }
+    ratio = times.ratio("bf16", "float32")
+    emit(f"tower {name}", batch=batch, parameters=parameters, **milliseconds, bf16_over_float32=ratio)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ def build_head(kind: Head, width: int, dim: int) -> nn.Module:
 class Temperature(nn.Module):
     """The logit scale 1 / temperature of one pair, fixed or learned in log space (CLIP: Radford et al. 2021, 2.5).
 
-    A learned one is kept at or above `minimum` by `clamp_`, which training calls after each step. `bias`: what a sigmoid
-    loss adds to the scaled similarities, learned (SigLIP: Zhai et al. 2023, section 3.2).
+    A learned one is kept at or above `minimum` by `clamp_`, which training calls after each step. `bias`: what a
+    sigmoid loss adds to the scaled similarities, learned (SigLIP: Zhai et al. 2023, section 3.2).
     """
 
     bias: nn.Parameter | None

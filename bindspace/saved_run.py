@@ -24,6 +24,7 @@ CHANGEABLE = [
     "trainer.nodes",
     "trainer.threads",
     "trainer.progress",
+    "trainer.cache",
     "trainer.checkpoint_every",
     "trainer.log_every",
     "data.workers",

@@ -87,6 +87,7 @@ class DataSettings:
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
     batch: int = 128  # events a step, over all ranks together
+    views: int = 0  # augmented versions of each cell of a frozen tower, cached; 0: one, as in evaluation
     val_fraction: float = 0.05
     workers: int = 1
     memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
@@ -157,7 +158,12 @@ class TrainerSettings:
     accelerator: str = "auto"
     precision: Precision = Precision.auto
     threads: int | None = None  # None: as many as there are cores
+    cache: str | None = None  # a folder where vectors of frozen towers are kept for other runs; null: for this run only
+    micro_batch: int | None = None  # samples encoded at once on each rank, for a data.batch beyond memory; null: all
     accumulate: int = 1  # plain gradient accumulation: adds no negatives, and says so
+    compile: bool = False  # torch.compile of the encoders in training; needs a C++ compiler
+    checkpoint_activations: bool = False  # keep only the inputs of `encoder.blocks`, and compute the rest again
+    channels_last: bool = False  # convolutions with the channels innermost in memory
     checkpoint_every: int = 200  # steps
     val_every: int = 0  # steps; 0: at the end of each stage
     log_every: int = 10
@@ -225,4 +231,5 @@ class BenchmarkRun:
     out: str = "???"
     data: DataSettings = field(default_factory=DataSettings)
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    cache: str | None = None  # a folder where vectors are kept, as trainer.cache of training; null: nowhere
     device: str = "auto"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ from bindspace.benchmark.zero_shot import class_columns, is_multi_label, measure
 from bindspace.errors import UserError, unknown
 from bindspace.progress import Progress
 from bindspace.settings import BenchmarkSettings
+from bindspace.vector_cache import VectorCache, embed_items, open_caches
 
 if TYPE_CHECKING:
     from bindspace.data.pool import Pool
@@ -44,13 +46,14 @@ def run_benchmark(
     known: Mapping[str, Sequence[str]] | None = None,
     kept: Kept | None = None,
     progress: bool = True,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Measures a space on a pool and returns the report (schema 1) as plain JSON values.
 
     `name`: what the space is called in the report. `untrained`: a freshly initialised space of the same configs, to
     measure beside it. `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with
-    vectors and ranks. Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or the
-    vectors are not finite.
+    vectors and ranks. `cache`: a folder where the space's vectors are kept for the next time. Raises `UserError` where
+    the pool is empty, has fewer than two of the space's modalities, or the vectors are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))
@@ -58,7 +61,8 @@ def run_benchmark(
     columns = class_columns(pool, settings.zero_shot)
     sliced = {column: pool.attributes[column] for column in class_columns(pool, settings.slices)}
     permutations = Permutations(settings.permutations, settings.seed)
-    sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress)
+    caches = open_caches(space, modalities, cache)
+    sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress, caches=caches)
     fresh = embed_pool(untrained, pool, modalities, settings.batch_size, "untrained", progress) if untrained else None
     if kept is not None:
         kept.sides.update(sides)
@@ -128,23 +132,24 @@ def choose_modalities(space: Space, pool: Pool, settings: BenchmarkSettings) -> 
 
 
 def embed_pool(
-    space: Space, pool: Pool, modalities: Sequence[str], batch_size: int, note: str = "", progress: bool = True
+    space: Space,
+    pool: Pool,
+    modalities: Sequence[str],
+    batch_size: int,
+    note: str = "",
+    progress: bool = True,
+    caches: Mapping[str, VectorCache] | None = None,
 ) -> dict[str, Side]:
     """Embeds each distinct content of each modality once. Raises `UserError` for vectors that are not finite."""
     sides = {}
     with Progress(f"embed {note}".strip(), sum(len(pool.items[name]) for name in modalities), shown=progress) as bar:
         for name in modalities:
             parts = []
-            for part in _embedded(space, pool, name, batch_size):
+            for part in embed_items(space, pool, name, batch_size, caches):
                 parts.append(part)
                 bar.advance(len(part), note=name)
             sides[name] = _side(name, torch.cat(parts), pool)
     return sides
-
-
-def _embedded(space: Space, pool: Pool, name: str, batch_size: int) -> Iterator[Tensor]:
-    for batch in pool.batches(name, batch_size):
-        yield space.encode(batch_size=batch_size, **{name: batch})[name].float().cpu()
 
 
 def _side(name: str, vectors: Tensor, pool: Pool) -> Side:

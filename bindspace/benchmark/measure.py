@@ -33,12 +33,14 @@ def measure_pools(
     untrained: Space | None = None,
     ancestor: Space | None = None,
     progress: bool = True,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
 
     `name`: what the space is called in the report. `untrained`: a space to stand beside it. `ancestor`: the space that
     it extends, for the report's `retention`. A data set plugin (`data.dataset`) says how its attributes are put into
-    words, and what each modality can know. Cells that cannot be read are listed in `out/bad_rows.jsonl`.
+    words, and what each modality can know. Cells that cannot be read are listed in `out/bad_rows.jsonl`. `cache`: a
+    folder where the space's vectors are kept for the next time.
     """
     from rich.console import Console
 
@@ -66,6 +68,7 @@ def measure_pools(
             known=known,
             kept=kept,
             progress=progress,
+            cache=cache,
         )
         if ancestor is not None:
             reports[pool_name]["retention"] = retention(space, ancestor, pool, settings, progress=progress)

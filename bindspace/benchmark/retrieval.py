@@ -98,7 +98,7 @@ def _check_finite(query_ND: Tensor, gallery_MD: Tensor) -> None:
 class _Counting:
     """One direction: for each query and kept positive, how many non-positives score at least as much.
 
-    All gallery items are counted tile by tile, positives too; what the positives themselves add is taken off in the end.
+    All gallery items are counted tile by tile, positives too; what the positives add is taken off in the end.
     """
 
     def __init__(self, query_ND: Tensor, gallery_MD: Tensor, positives: Positives, keep: int) -> None:
@@ -140,7 +140,7 @@ class _Counting:
 
 
 def _count(row_ND: Tensor, column_MD: Tensor, directions: Sequence[_Counting | None]) -> None:
-    """Hands every tile of products to the direction whose queries are rows, and to the one whose queries are columns."""
+    """Hands every tile of products to the direction whose queries are rows, and to that whose queries are columns."""
     by_row, by_column = directions
     row_ND, column_MD = row_ND.float(), column_MD.float()
     room = row_ND.new_empty(2, TILE_N * TILE_M)
@@ -161,8 +161,8 @@ def _float32_error(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
     """How far a float32 product of a query can lie from its score, whatever the order of the sum: (N,).
 
     |error| <= g(D) * sum |q_d| |g_d| <= g(D) |q| |g| with g(D) = D u / (1 - D u), u = 2^-24 (Higham, Accuracy and
-    Stability of Numerical Algorithms, 3.1), and half a unit in the last place for the score's own rounding; one more for
-    that of the bound. What lies below float32's normal range is covered by the last term.
+    Stability of Numerical Algorithms, 3.1), and half a unit in the last place for the score's own rounding; one more
+    for that of the bound. What lies below float32's normal range is covered by the last term.
     """
     unit, dim = 2.0**-24, query_ND.shape[1] + 4
     norm_N = torch.linalg.vector_norm(query_ND.float(), dim=1) * (1 + 2 * dim * unit)  # what a norm itself can err

@@ -57,7 +57,8 @@ def measure(settings: BenchmarkRun) -> None:
     space = load(settings.space, device=device(settings.device))
     if settings.data.dataset is not None:
         settings.data.test = settings.data.dataset.sources([], space.modalities)["test"]
-    measure_pools(space, settings.data, settings.benchmark, Path(settings.out), name=settings.space)
+    cache = None if settings.cache is None else Path(settings.cache)
+    measure_pools(space, settings.data, settings.benchmark, Path(settings.out), name=settings.space, cache=cache)
 
 
 def device(name: str) -> str:

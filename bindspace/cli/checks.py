@@ -20,6 +20,7 @@ SHARE: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value < 1, "a sha
 CHECKS: list[Check] = [
     ("dim", *AT_LEAST_1),
     ("data.batch", lambda value: value >= 2, "2 or more, since the others of a batch are the negatives"),
+    ("data.views", *AT_LEAST_0),
     ("data.val_fraction", *SHARE),
     ("data.max_bad_fraction", lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     ("data.workers", *AT_LEAST_0),
@@ -33,6 +34,7 @@ CHECKS: list[Check] = [
     ("optim.clip", *AT_LEAST_0),
     ("trainer.devices", *AT_LEAST_1),
     ("trainer.nodes", *AT_LEAST_1),
+    ("trainer.micro_batch", lambda value: value is None or value >= 1, "1 or more, or null"),
     ("trainer.accumulate", *AT_LEAST_1),
     ("trainer.checkpoint_every", *AT_LEAST_1),
     ("trainer.val_every", *AT_LEAST_0),

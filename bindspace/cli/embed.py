@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bindspace.space import Space
 
-OWN = ["space", "out", "data", "modality", "batch_size", "device"]
+OWN = ["space", "out", "data", "modality", "batch_size", "device", "cache"]
 SUFFIXES = [".safetensors", ".npz"]
 HELP = """\
 usage: bindspace embed space=DIR 'MODALITY=[ITEM,...]' ... out=FILE
@@ -26,6 +26,7 @@ metadata; out=FILE.npz keeps them as arrays MODALITY.items.
 
   batch_size=64   items at once
   device=auto     cpu, cuda, ...; auto is a GPU where there is one
+  cache=DIR       with data=: a folder where vectors are kept, and taken from the next time
 
 examples:
   bindspace embed space=runs/latest/space 'audio=[bark.flac,rain.wav]' 'text=["a dog"]' out=z.npz
@@ -53,6 +54,8 @@ def run(arguments: list[str]) -> int:
         )
     if "data" in values and items:
         raise UserError(f"data= and {next(iter(items))}= exclude each other: embed a manifest, or items")
+    if "cache" in values and items:
+        raise UserError("cache= goes with data=, whose cells have hashes: leave it out for single items")
     check_place(out.parent)
     _known(folder, [*items, *texts(values.get("modality", []))])
     vectors, names = _embed(folder, items, values, batch_size)
@@ -85,16 +88,20 @@ def _embed(
     space = load(folder, modalities=names, device=device(str(values.get("device", "auto"))))
     if items:
         return space.embed(batch_size=batch_size, **items), items
-    return _of_manifest(space, str(values["data"]), batch_size)
+    cache = Path(str(values["cache"])) if values.get("cache") is not None else None
+    return _of_manifest(space, str(values["data"]), batch_size, cache)
 
 
-def _of_manifest(space: Space, path: str, batch_size: int) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+def _of_manifest(
+    space: Space, path: str, batch_size: int, cache: Path | None
+) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """Each distinct content of each modality that the manifest has a column of, named by the ids of its events."""
     import torch
 
     from bindspace.benchmark.measure import shared
     from bindspace.data import load_pool
     from bindspace.settings import Source
+    from bindspace.vector_cache import embed_items, open_caches
 
     source = Source(path)
     vectors, names = {}, {}
@@ -103,10 +110,7 @@ def _of_manifest(space: Space, path: str, batch_size: int) -> tuple[dict[str, Te
         raise UserError(f"{path} has no column of a modality of this space ({', '.join(space.modalities)}): name it so")
     for name in chosen:  # one at a time, since a pool holds only the events that have all of its modalities
         pool = load_pool([source], space.configs, [name])
-        rows = [
-            space.encode(batch_size=batch_size, **{name: batch})[name].cpu() for batch in pool.batches(name, batch_size)
-        ]
-        vectors[name] = torch.cat(rows)
+        vectors[name] = torch.cat(list(embed_items(space, pool, name, batch_size, open_caches(space, [name], cache))))
         names[name] = [" ".join(pool.ids[event] for event in item.event) for item in pool.items[name]]
     return vectors, names
 

@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "bad_rows": ["BadRows"],
     "batch": ["BadRow", "Batch"],
+    "cached": ["CachedVectors"],
     "dataset": ["TrainBatches", "ValBatches"],
     "dataset_config": ["DatasetConfig"],
     "manifest": ["Manifest", "build_manifest", "check_groups", "split_validation", "write_manifest"],

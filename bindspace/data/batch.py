@@ -42,16 +42,16 @@ class Batch:
         """Adds the time since then, a `perf_counter()`, to what a part has taken."""
         self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - since
 
-    def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`."""
+    def to(self, device: torch.device, *, inputs: bool = True) -> Batch:
+        """The same batch with its tensors on `device`; `inputs` False: all but what is still to be encoded."""
         move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731
-        inputs = {name: move(batch) for name, batch in self.inputs.items()}
+        moved = {name: move(batch) for name, batch in self.inputs.items()} if inputs else self.inputs
         return Batch(
             self.source,
             self.ids,
             move(self.rows),
             move(self.digests),
-            inputs,
+            moved,
             move(self.vectors),
             self.bad,
             self.groups,

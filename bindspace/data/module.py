@@ -19,7 +19,8 @@ from bindspace.errors import UserError
 from bindspace.modality import ModalityConfig
 from bindspace.settings import DataSettings, Pair, Source
 
-PREFETCH = 4  # batches that a worker is ahead
+PREFETCH = 4  # batches that a worker is ahead,
+AHEAD = 2048  # but no more events than these beyond the first batch: prepared inputs of large batches fill memory
 IN_WORKER = re.compile(
     r"^Caught .* in DataLoader worker process.*^[\w.]*(?:UserError|PluginError): (.*)", re.DOTALL | re.M
 )
@@ -48,7 +49,7 @@ class BindData(LightningDataModule):
     `train`, `val`: sources, or manifests already loaded. With `val` None, a share of the training rows
     (`settings.val_fraction`) is parted off, whole groups at a time; an empty list means no validation. `vectors`:
     cached vectors of frozen towers, see `TrainBatches`. Set `start_step` to resume: the batch of step t does not depend
-    on those before.
+    on those before. Set `in_chunks` where the module encodes in chunks: it moves them to its device one by one.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class BindData(LightningDataModule):
         self.configs, self.pairs, self.settings = dict(configs), list(pairs), settings
         self.steps, self.seed, self.vectors = steps, seed, vectors
         self.start_step = 0
+        self.in_chunks = False
         names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
         self.train_manifests = [load_manifest(source, names) for source in train]
         self.val_manifests = [load_manifest(source, names) for source in val or []]
@@ -96,7 +98,7 @@ class BindData(LightningDataModule):
             sampler=StepSampler(batches, lambda: self.start_step),
             num_workers=workers,
             persistent_workers=workers > 0,
-            prefetch_factor=PREFETCH if workers else None,
+            prefetch_factor=max(1, min(PREFETCH, AHEAD // self.settings.batch)) if workers else None,
             worker_init_fn=_one_thread,
         )
 
@@ -109,7 +111,7 @@ class BindData(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch's tensors."""
-        return batch.to(device)
+        return batch.to(device, inputs=not self.in_chunks)
 
 
 @contextmanager

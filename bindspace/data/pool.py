@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,8 +69,11 @@ class Pool:
     def batches(self, name: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
         """What `prepare` returns, for all items of a modality in order, `batch_size` at a time."""
         for start in range(0, len(self.items[name]), batch_size):
-            stop = min(start + batch_size, len(self.items[name]))
-            yield self.configs[name].prepare([self.shown(name, index) for index in range(start, stop)])
+            yield self.prepare(name, range(start, min(start + batch_size, len(self.items[name]))))
+
+    def prepare(self, name: str, numbers: Iterable[int]) -> dict[str, Tensor]:
+        """What `prepare` returns for the items of these numbers."""
+        return self.configs[name].prepare([self.shown(name, number) for number in numbers])
 
     def shown(self, name: str, index: int) -> Any:
         """The decoded sample of an item, as `show` of its config takes it. Raises `UserError` if it is gone."""

@@ -132,6 +132,11 @@ class Column:
     def __len__(self) -> int:
         return len(self.cells)
 
+    @property
+    def has_info(self) -> bool:
+        """Whether `info` holds anything for some cell."""
+        return bool(self._settings or self._infos)
+
     def info(self, cell: int) -> dict[str, Any]:
         """The source's `read` settings under the row's own `<modality>.<key>` columns."""
         row = self.manifest.rows[self.row[cell]]
@@ -201,6 +206,12 @@ class Reader:
         store = self._store(column)
         assert store.known[cells].all()
         return store.digests[cells]
+
+    def trust(self, column: Column, digests: np.ndarray) -> None:
+        """Takes over digests (cells, 32) that were computed before; a row of zeros says nothing."""
+        store = self._store(column)
+        known = digests.any(1)
+        store.digests[known], store.known[known] = digests[known], True
 
     def refuse(self, column: Column, cell: int, reason: str) -> None:
         """Marks a cell as one that cannot be had, and reports it unless it was before."""

@@ -49,8 +49,8 @@ def info_nce(
     the value is that of this rank's rows as queries, weighted so that the mean over ranks is the whole batch's; the
     gradients are the same, for twice the products.
 
-    `tiled`: None chooses by the number of rows. Where it is tiled, gradients are computed in the forward pass, and there
-    is no second derivative.
+    `tiled`: None chooses by the number of rows. Where it is tiled, gradients are computed in the forward pass, and
+    there is no second derivative.
     """
     if tiled is None:
         tiled = ranks is not None or products != "float32" or len(a_BD) >= PAYS
@@ -111,7 +111,7 @@ class Task:
 
 
 class Gradients:
-    """Sums of one evaluation, by the unscaled similarities: for own rows, and for those of all ranks where they differ."""
+    """Sums of one evaluation, by the unscaled similarities: for own rows, and for those of all ranks if they differ."""
 
     def __init__(self, a_nD: Tensor, b_nD: Tensor, task: Task, needs: list[bool]) -> None:
         self.task, self.by_scale = task, 0.0

@@ -1,4 +1,4 @@
-"""The losses as they are written down, with the whole matrix of similarities: the reference, and the choice for few rows.
+"""The losses as they are written down, with the whole matrix of similarities: the reference, and right for few rows.
 
 Shapes: B rows, D dims, M rows of a bank. `a_BD[i]` and `b_BD[i]` are the two sides of one event.
 """

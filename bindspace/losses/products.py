@@ -27,7 +27,7 @@ class Products:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Lets the processor's bf16 units take float32 products for the block."""
-        matmul: Any = torch.backends.mkldnn.matmul
+        matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         before = matmul.fp32_precision
         if self.units:
             matmul.fp32_precision = "bf16"

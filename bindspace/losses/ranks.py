@@ -1,4 +1,4 @@
-"""What a loss asks of the ranks that share a batch. `bindspace.training.distributed` has the one for torch.distributed."""
+"""What a loss asks of the ranks that share a batch. `bindspace.training.distributed` answers by torch.distributed."""
 
 from __future__ import annotations
 

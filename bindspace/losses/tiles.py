@@ -2,7 +2,7 @@
 
 Shapes: n rows on the left, M on the right, D dims. A block is never held as a whole: memory is two tiles.
 
-In float32 one exponential of a tile serves rows and columns, with one reference for the whole block. That is exact while
+In float32 one exponential of a tile serves rows and columns, with one reference for the whole block. It is exact while
 logits stay within `FLOAT32` of zero and no sum leaves float32's range, which is checked; elsewhere tiles are done in
 float64, with a reference for each row and column.
 """
@@ -57,7 +57,7 @@ def _between(index: Tensor, span: slice) -> slice:
 
 @dataclass
 class Queries:
-    """What a side's rows have added up, in float64: log-sum-exps over negatives and positives, and the positives' sum."""
+    """What a side's rows have added up, in float64: log-sum-exps of negatives and positives, the positives' sum."""
 
     own: Tensor  # the logit of the row's own partner
     negative: Tensor  # log-sum-exp over negatives; -inf where there is none
@@ -87,7 +87,7 @@ class Queries:
         return torch.sigmoid(self.negative - self.positive)
 
     def losses(self) -> Tensor:
-        """The mean of -log p over the positives. Nothing is subtracted from itself, so a small loss keeps its digits."""
+        """The mean of -log p over the positives. Nothing is subtracted from itself: a small loss keeps its digits."""
         spread = self.positive - self.sum / self.count
         return torch.nn.functional.softplus(self.negative - self.positive) + spread
 

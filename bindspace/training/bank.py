@@ -11,8 +11,8 @@ from bindspace.losses import Bank
 class MemoryBank:
     """The last `size` rows of one pair, oldest first (XBM: Wang et al. 2020, section 3.3).
 
-    Each row keeps the vector that it had when it was met, so the loss is exact for these negatives as they were, and not
-    for what the towers would say of them now. It belongs to a stage, and goes into the checkpoint.
+    Each row keeps the vector that it had when it was met, so the loss is exact for these negatives as they were, and
+    not for what the towers would say of them now. It belongs to a stage, and goes into the checkpoint.
     """
 
     def __init__(self, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bindspace.progress import Progress
 from bindspace.space import Space
 from bindspace.training.distributed import gather_counts, gather_lists
 from bindspace.training.module import BindModule
+from bindspace.vector_cache import VectorCache, embed_items, open_caches
 
 
 def after_step(trainer: L.Trainer, index: int, every: int) -> bool:
@@ -107,11 +109,21 @@ class Validate(L.Callback):
     """R@1, 5, 10 both ways of the stage's pairs on validation pools, every so many steps and at the end of a stage.
 
     `keep_best`: a metric of these, e.g. `val/image-text/r10`. The weights that were best by it are put back at the
-    end of the stage, and the ledger records it as `selected_on`.
+    end of the stage, and the ledger records it as `selected_on`. `still`: modalities whose towers stand still, of
+    which vectors are kept in the folder `cache`.
     """
 
-    def __init__(self, pools: dict[str, Pool], every: int, keep_best: str | None) -> None:
+    def __init__(
+        self,
+        pools: dict[str, Pool],
+        every: int,
+        keep_best: str | None,
+        still: list[str] | None = None,
+        cache: Path | None = None,
+    ) -> None:
         self.pools, self.every, self.keep_best = pools, every, keep_best
+        self.still, self.cache = still or [], cache
+        self.caches: dict[str, VectorCache] | None = None
         self.best: tuple[float, dict[str, Tensor]] | None = None
 
     def on_train_batch_end(
@@ -132,7 +144,9 @@ class Validate(L.Callback):
 
     def _measure(self, module: L.LightningModule) -> None:
         assert isinstance(module, BindModule)
-        metrics = validate(module.space, self.pools)
+        if self.caches is None:
+            self.caches = open_caches(module.space, self.still, self.cache)
+        metrics = validate(module.space, self.pools, caches=self.caches)
         module.write(metrics)
         if self.keep_best is None:
             return
@@ -156,20 +170,22 @@ class Validate(L.Callback):
         self.best = (state["metric"], state["weights"]) if state else None
 
 
-def validate(space: Space, pools: dict[str, Pool], batch_size: int = 128) -> dict[str, float]:
-    """Recall of trained pairs, each on its matched pool: `val/<pair>/r10` is the mean of both directions, in 0..1."""
+def validate(
+    space: Space,
+    pools: dict[str, Pool],
+    batch_size: int = 128,
+    caches: Mapping[str, VectorCache] | None = None,
+) -> dict[str, float]:
+    """Recall of trained pairs, each on its matched pool: `val/<pair>/r10` is the mean of both directions, in 0..1.
+
+    `caches`: of modalities whose towers stand still.
+    """
     metrics: dict[str, float] = {}
     for pair, pool in pools.items():
         a, b = pool.modalities
-        z = {name: embed_pool(space, pool, name, batch_size) for name in (a, b)}
+        z = {name: torch.cat(list(embed_items(space, pool, name, batch_size, caches))) for name in (a, b)}
         events = {name: [item.event for item in pool.items[name]] for name in (a, b)}
         directions = [ranks(z[q], z[g], match(events[q], events[g])) for q, g in ((a, b), (b, a))]
         for k in (1, 5, 10):
             metrics[f"val/{pair}/r{k}"] = sum(recall(rank, k) for rank in directions) / 2
     return metrics
-
-
-def embed_pool(space: Space, pool: Pool, name: str, batch_size: int) -> Tensor:
-    """Unit vectors (items, dim) of a pool's distinct items of one modality."""
-    batches = pool.batches(name, batch_size)
-    return torch.cat([space.encode(**{name: prepared}, batch_size=batch_size)[name].cpu() for prepared in batches])

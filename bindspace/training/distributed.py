@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -44,7 +44,7 @@ def gather_lists(items: list[T]) -> list[T]:
 
 
 def gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
-    """Rows (n, ...) of every rank one below the other, without gradient; `counts` are the n of all ranks, possibly 0."""
+    """Rows (n, ...) of every rank one below the other, without gradient; `counts`: the n of all ranks, possibly 0."""
     if world_size() == 1:
         return rows
     padded = rows.new_zeros(max(counts), *rows.shape[1:])

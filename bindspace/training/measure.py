@@ -12,9 +12,9 @@ from bindspace.settings import TrainRun
 from bindspace.space import Space
 
 
-def measure(run: TrainRun, space: Space, folder: Path) -> None:
+def measure(run: TrainRun, space: Space, folder: Path, cache: Path | None = None) -> None:
     """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained, and the space
-    that the run extends.
+    that the run extends. `cache`: where vectors of the space are kept for other runs.
     """
     if not run.data.test:
         return
@@ -30,4 +30,5 @@ def measure(run: TrainRun, space: Space, folder: Path) -> None:
         untrained=untrained,
         ancestor=ancestor,
         progress=run.trainer.progress,
+        cache=cache,
     )

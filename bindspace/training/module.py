@@ -7,7 +7,7 @@ Usable in a Trainer of one's own:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -29,6 +29,7 @@ from bindspace.pairs import moving
 from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair, Precision
 from bindspace.space import Space, pair_name
 from bindspace.training.bank import MemoryBank
+from bindspace.training.cached_gradients import CachedGradients, in_one_go
 from bindspace.training.distributed import ProcessRanks, gather_counts, gather_lists, gather_rows
 from bindspace.training.freezing import (
     adapt,
@@ -85,7 +86,8 @@ class BindModule(L.LightningModule):
     `lr`: factor on `optim.lr`. What contributed gradient is written into `space.ledger`. `seed` makes dropout a
     function of the step, so that a resumed run repeats an unbroken one. `rebuilt`: fingerprints by name of tensors that
     stand still and that whoever resumes builds again; checkpoints hold these in the place of the tensors. Towers whose
-    `tune.lora` asks for adapters get them here; `merge_space` or `save` merges them.
+    `tune.lora` asks for adapters get them here; `merge_space` or `save` merges them. `micro_batch`: samples of a
+    modality that are encoded at once on each rank, for batches beyond memory; None: all of them.
     """
 
     def __init__(
@@ -102,8 +104,11 @@ class BindModule(L.LightningModule):
         first_step: int = 0,
         seed: int = 0,
         rebuilt: Mapping[str, str] | None = None,
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__()
+        self.cached = CachedGradients(space, micro_batch) if micro_batch else None
+        self._reducing = ExitStack()
         self.space, self.steps = space, steps
         self.loss = loss or LossSettings()
         self.optim = optim or OptimSettings()
@@ -132,6 +137,16 @@ class BindModule(L.LightningModule):
         """Takes the fingerprint of what stands still."""
         self._before = fingerprint(still_tensors(self.space))
 
+    def on_train_start(self) -> None:
+        """With cached gradients: refuses towers that they do not fit, and keeps DDP from reducing within a step."""
+        if self.cached is not None:
+            self.cached.check()
+            self._reducing.enter_context(in_one_go(self.trainer.strategy))
+
+    def on_train_end(self) -> None:
+        """Lets DDP reduce again."""
+        self._reducing.close()
+
     def on_fit_end(self) -> None:
         """Raises `RuntimeError` if anything frozen has moved."""
         check_still(self._before, self.space)
@@ -149,8 +164,16 @@ class BindModule(L.LightningModule):
 
     def vectors(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors (n, dim) of what the batch holds: encoded with gradient, or as they were cached."""
-        encoded = {name: self.space(name, prepared) for name, prepared in batch.inputs.items()}
-        return batch.vectors | encoded
+        return batch.vectors | {name: self._encode(name, prepared) for name, prepared in batch.inputs.items()}
+
+    def _encode(self, name: str, prepared: dict[str, Tensor]) -> Tensor:
+        return self.cached.encode(name, prepared, self.device) if self.cached else self.space(name, prepared)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """As in Lightning, and with cached gradients the second pass."""
+        super().backward(loss, *args, **kwargs)
+        if self.cached is not None:
+            self.cached.second_pass(self.device)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The weighted sum of the pairs' losses on one batch. Collective: every rank calls it with its own share."""
@@ -181,7 +204,7 @@ class BindModule(L.LightningModule):
                 yield pair, a, b, ranks
 
     def _share(self, batch: Batch, z: dict[str, Tensor], a: str, b: str) -> tuple[Side, Side]:
-        """This rank's rows of a pair: the events that hold both sides. Where all do, the rows are shared, not copied."""
+        """This rank's rows of a pair: events that hold both sides. Where all do, the rows are shared, not copied."""
         if a not in z or b not in z:
             none = Side(torch.zeros(0, self.space.dim, device=self.device, requires_grad=True), self._no_digests())
             return none, none

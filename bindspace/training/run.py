@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, Watch
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
 from bindspace.training.extending import check_ancestor, describe_ancestor, extended_space
+from bindspace.training.faster import faster
 from bindspace.training.freezing import adapt, fingerprint, never_moved, wholly_frozen
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
@@ -66,6 +68,11 @@ class Session:
     rebuilt: dict[str, str] = field(default_factory=dict)  # fingerprints of what was read from files and never moves
     throughput: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def cache(self) -> Path:
+        """Where vectors of frozen towers are kept: in the run's own folder unless another is named."""
+        return self.folder / "cache" if self.run.trainer.cache is None else Path(self.run.trainer.cache)
+
 
 def train(run: TrainRun, folder: Path) -> None:
     """Trains, saves the space, and measures it where there is `data.test`. The folder must be writable."""
@@ -81,13 +88,8 @@ def resume(run: TrainRun, folder: Path) -> None:
 def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     quiet()
     threads(run)
-    if run.trainer.accumulate > 1 and is_first_rank():
-        warnings.warn(
-            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
-            f"meets the {run.data.batch} of its own batch; raise data.batch where memory allows",
-            stacklevel=2,
-        )
     if is_first_rank():
+        _warn_of_batches(run)
         warn_of_loss(run)
     if run.extend is not None:
         check_ancestor(run, folder)
@@ -114,18 +116,35 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
         save(space, folder / "space")
         write_text(folder / "ledger.json", (folder / "space" / "ledger.json").read_text(encoding="utf-8"))
         try:
-            measure(run, space, folder)
+            measure(run, space, folder, None if run.trainer.cache is None else session.cache)
         except UserError as error:
             unmeasured = f"{folder / 'space'} is trained but not measured"
             raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
+        if run.trainer.cache is None:
+            shutil.rmtree(session.cache, ignore_errors=True)
+
+
+def _warn_of_batches(run: TrainRun) -> None:
+    if run.trainer.accumulate > 1:
+        warnings.warn(
+            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
+            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
+            stacklevel=3,
+        )
+    share = -(-run.data.batch // run.trainer.devices)
+    if run.trainer.micro_batch is not None and run.trainer.micro_batch >= share:
+        warnings.warn(
+            f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of data.batch is {share}",
+            stacklevel=3,
+        )
 
 
 def warn_of_loss(run: TrainRun) -> None:
     """Says what a setting of the loss costs, or that it has no effect."""
     if run.loss.bank:
         warnings.warn(
-            f"loss.bank={run.loss.bank}: so many past rows of each pair are further negatives, and they are stale: their "
-            "vectors are those of earlier weights",
+            f"loss.bank={run.loss.bank}: so many past rows of each pair are further negatives, and they are stale: "
+            "their vectors are those of earlier weights",
             stacklevel=3,
         )
     if run.loss.local and run.trainer.devices == 1:
@@ -234,6 +253,7 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
         first_step=first_step,
         seed=run.seed,
         rebuilt=session.rebuilt,
+        micro_batch=run.trainer.micro_batch,
     )
     step = 0
     if saved is not None:
@@ -246,17 +266,39 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     data = data_of(session, phase, index, manifests)
     data.start_step = step * run.trainer.accumulate
     trainer = trainer_of(session, phase, index, first_step + step)
-    with one_sentence():
+    trained = sorted(phase.members - set(still_members(space, phase)))
+    with faster(space, run.trainer, trained), one_sentence():
         trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
 
 
 def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
     """The batches of a phase; of modalities that stand still, their vectors, computed once."""
-    run = session.run
-    still = sorted(wholly_frozen(session.space, phase.freeze) & phase.members)
-    vectors = cache_vectors(session.space, still, manifests, session.bad, shown=run.trainer.progress)
+    run, still = session.run, still_members(session.space, phase)
+    if run.data.views and not still and is_first_rank():
+        warnings.warn(
+            f"data.views={run.data.views} has no effect in stage {phase.name!r}: no tower of its pairs stands still",
+            stacklevel=2,
+        )
+    space = session.space.to(_device(run))
+    options: dict[str, Any] = {"views": run.data.views, "shown": run.trainer.progress}
+    vectors = cache_vectors(space, still, manifests, session.bad, session.cache, **options)
+    space.cpu()  # Lightning moves it where it trains
     steps = phase.steps * run.trainer.accumulate
-    return BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
+    data = BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
+    data.in_chunks = run.trainer.micro_batch is not None
+    return data
+
+
+def still_members(space: Space, phase: Phase) -> list[str]:
+    """Modalities of the phase's pairs whose towers stand still."""
+    return sorted(wholly_frozen(space, phase.freeze) & {name for pair in phase.pairs for name in pair.of})
+
+
+def _device(run: TrainRun) -> torch.device:
+    """Where vectors are computed before Lightning has taken a device: this rank's own."""
+    if run.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]:
@@ -267,7 +309,8 @@ def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]
     pools = val_pools(session, phase)
     found.append(WatchBadRows(session.bad, rows, run.data.max_bad_fraction))
     if pools:
-        found.append(Validate(pools, run.trainer.val_every, chooses(session, phase)))
+        still = still_members(session.space, phase)
+        found.append(Validate(pools, run.trainer.val_every, chooses(session, phase), still, session.cache))
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
 
 

@@ -126,3 +126,22 @@ def test_lightning_leaves_the_order_of_steps_in_place_on_several_ranks(configs, 
     assert isinstance(loader.sampler, DistributedSampler)
     assert list(loader.sampler) == list(range(12))
     assert len(loader.sampler) == 12
+
+
+def test_workers_hurry_less_far_ahead_with_large_batches(configs, folder) -> None:
+    ahead = {}
+    for batch in (8, 1024, 32_768):
+        settings = DataSettings(batch=batch, workers=1)
+        loader = BindData(configs, [folder(f"b{batch}", 20)], [], [PAIR], settings, steps=3).train_dataloader()
+        ahead[batch] = loader.prefetch_factor
+    assert ahead == {8: 4, 1024: 2, 32_768: 1}
+
+
+def test_inputs_that_are_encoded_in_chunks_stay_where_they_are(configs, folder) -> None:
+    bind = data(configs, [folder("a", 20)])
+    batch = next(iter(bind.train_dataloader()))
+    assert bind.transfer_batch_to_device(batch, torch.device("meta"), 0).inputs["touch"]["x"].is_meta
+    bind.in_chunks = True
+    moved = bind.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert not moved.inputs["touch"]["x"].is_meta
+    assert moved.rows["touch"].is_meta
