@@ -74,8 +74,6 @@ def resolve(
             continue
         members = {member for name in chosen for member in by_name[name].of}
         freeze = sorted({*_frozen(stage, members, trained), *(members & set(still))})
-        if members <= set(freeze):
-            raise UserError(f"stage {stage.name!r} freezes every modality of its pairs: nothing is left to train")
         chosen = _moving(stage, chosen, by_name, {*freeze, *still})
         read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
         steps = round(stage.steps * sum(weights[i] for i in read))

@@ -33,7 +33,7 @@ def toys_on_disk(install_toys, tmp_path):
                 sample, _ = kind().example(rng, i % 10)
                 row[kind.modality] = f"{sample} {name}{i}" if isinstance(sample, str) else f"{kind.modality}{i}.npy"
                 if not isinstance(sample, str):
-                    np.save(folder / row[kind.modality], sample)
+                    (folder / row[kind.modality]).write_bytes(sample)
             rows.append(row)
         return Source(str(write_manifest(rows, folder / "manifest.jsonl")))
 

@@ -156,6 +156,7 @@ def test_a_space_that_is_gone_or_has_changed_is_not_gone_on_with(base, monkeypat
     assert "does not say which space was extended" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default:the ledger of")
 def test_a_space_whose_ledger_is_of_other_weights_is_extended_with_a_warning_and_stays_unknown(base, capsys):
     space = load(base)
     with torch.no_grad():

@@ -434,7 +434,7 @@ def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place(monke
     space = from_file(freeze=True)
     module = module_of(space, given_of(space))
     module.write = lambda metrics: None
-    monkeypatch.setattr("bindspace.training.callbacks.validate", lambda space, pools: {"val/r": 0.5})
+    monkeypatch.setattr("bindspace.training.callbacks.validate", lambda space, pools, caches: {"val/r": 0.5})
     best = Validate({}, 1, "val/r")
     best._measure(module)
     kept = best.state_dict()["weights"]

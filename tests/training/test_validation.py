@@ -50,8 +50,8 @@ def test_a_trained_pair_chooses_in_the_stage_that_trains_it_and_is_recorded(monk
     given = iter([0.5, 0.9, 0.1])
     validate, kept = callbacks.validate, []
 
-    def told(space, pools, batch_size=128):
-        found = validate(space, pools, batch_size)
+    def told(space, pools, batch_size=128, caches=None):
+        found = validate(space, pools, batch_size, caches)
         if "val/vector-curve/r10" in found:
             found["val/vector-curve/r10"] = next(given)
             kept.append({name: tensor.clone() for name, tensor in space.state_dict().items()})
