@@ -86,13 +86,6 @@ def run_benchmark(
     _add_legs(cells, space, str(primary(k)))
     vectors = {side.name: side.vectors for side in sides.values()}
     clusters = {side.name: side.clusters for side in sides.values()}
-    single = [column for column in columns if not is_multi_label(pool.attributes[column])]
-    further = {
-        "slices": parts,
-        "composed": composed(sides, k, settings.seed) if settings.composed else [],
-        "controls": list(control_rows(sides, pool, space.pivot, single, settings)),
-        "probes": probes(sides, pool, single, settings) if settings.shots else [],
-    }
     return {
         "schema": SCHEMA,
         "protocol": describe(pool, modalities, columns, settings),
@@ -100,9 +93,23 @@ def run_benchmark(
         "pairs": cells,
         "zero_shot": measure_zero_shot(space, pool, vectors, clusters, settings, permutations),
         "gap": [gap_of(sides[a], sides[b], k) for a, b in itertools.combinations(modalities, 2)],
-        **{key: rows for key, rows in further.items() if rows},
+        **({"slices": parts} if parts else {}),
+        **_further(sides, pool, columns, space.pivot, settings),
         "ledger": space.ledger.summary() if space.ledger else {},
     }
+
+
+def _further(
+    sides: dict[str, Side], pool: Pool, columns: Sequence[str], pivot: str, settings: BenchmarkSettings
+) -> dict[str, list[dict[str, Any]]]:
+    """The parts of a report that are measured on demand, and have rows."""
+    single = [column for column in columns if not is_multi_label(pool.attributes[column])]
+    found = {
+        "composed": composed(sides, sorted(set(settings.k)), settings.seed) if settings.composed else [],
+        "controls": list(control_rows(sides, pool, pivot, single, settings)),
+        "probes": probes(sides, pool, single, settings) if settings.shots else [],
+    }
+    return {key: rows for key, rows in found.items() if rows}
 
 
 def check_settings(settings: BenchmarkSettings) -> None:

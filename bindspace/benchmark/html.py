@@ -55,7 +55,7 @@ class Gallery:
             shown = {"name": f"{name} of {label}"}
             if config.cell is Cell.value:
                 item = self.pool.items[name][index]
-                shown["text"] = str(self.pool.columns[item.source][name].cells[item.cell])[:TEXT]
+                shown["words"] = str(self.pool.columns[item.source][name].cells[item.cell])[:TEXT]
             elif type(config).show is not ModalityConfig.show:  # a plugin need not say how its samples look
                 shown["picture"] = _picture(config.show(sample))
             if (sound := config.play(sample)) is not None:

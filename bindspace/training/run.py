@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import sys
 import warnings
@@ -13,11 +11,9 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from bindspace import __version__
 from bindspace.bundle import save
 from bindspace.data import BadRows, BindData, Manifest, Pool, check_groups, load_pool, split_validation
 from bindspace.data.bad_rows import LISTING
@@ -25,17 +21,17 @@ from bindspace.data.manifest import broken_pairs
 from bindspace.data.module import one_sentence
 from bindspace.errors import UserError
 from bindspace.files import write_json, write_text
-from bindspace.launch import by_slurm
 from bindspace.lora import merge_space
 from bindspace.pairs import METRIC, frozen, moving, resolve_pairs
-from bindspace.settings import Pair, Precision, TrainRun
+from bindspace.settings import Pair, TrainRun
 from bindspace.space import Space, pair_name
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
-from bindspace.training.extending import check_ancestor, describe_ancestor, extended_space
+from bindspace.training.extending import check_ancestor, extended_space
 from bindspace.training.faster import faster
 from bindspace.training.freezing import adapt, fingerprint, never_moved, wholly_frozen
+from bindspace.training.machine import cluster, device_of, environment, precision, threads
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule, add_temperatures, new_ledger
@@ -279,7 +275,7 @@ def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest
             f"data.views={run.data.views} has no effect in stage {phase.name!r}: no tower of its pairs stands still",
             stacklevel=2,
         )
-    space = session.space.to(_device(run))
+    space = session.space.to(device_of(run))
     options: dict[str, Any] = {"views": run.data.views, "shown": run.trainer.progress}
     vectors = cache_vectors(space, still, manifests, session.bad, session.cache, **options)
     space.cpu()  # Lightning moves it where it trains
@@ -292,13 +288,6 @@ def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest
 def still_members(space: Space, phase: Phase) -> list[str]:
     """Modalities of the phase's pairs whose towers stand still."""
     return sorted(wholly_frozen(space, phase.freeze) & {name for pair in phase.pairs for name in pair.of})
-
-
-def _device(run: TrainRun) -> torch.device:
-    """Where vectors are computed before Lightning has taken a device: this rank's own."""
-    if run.trainer.accelerator == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]:
@@ -349,40 +338,3 @@ def trainer_of(session: Session, phase: Phase, index: int, start: int) -> L.Trai
         limit_val_batches=0,
         log_every_n_steps=run.trainer.log_every,
     )
-
-
-def cluster() -> list[ClusterEnvironment]:
-    """SLURM without Lightning's requeueing: a requeued job goes on from the run's own checkpoint."""
-    return [SLURMEnvironment(auto_requeue=False)] if by_slurm() else []
-
-
-def precision(asked: Precision, accelerator: str) -> str:
-    """Lightning's name for it. `auto` is bf16 only where the processor or GPU multiplies bf16 matrices in hardware."""
-    if asked is Precision.float32:
-        return "32-true"
-    if asked is Precision.bf16:
-        return "bf16-mixed"
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
-
-
-def threads(run: TrainRun) -> None:
-    """Sets torch's threads: `trainer.threads`, or the cores that loading leaves free. More of them fight each other."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(run.trainer.threads or max(1, cores - run.data.workers))
-
-
-def environment(run: TrainRun) -> dict[str, Any]:
-    """What the numbers of a run depend on beside its config."""
-    return {
-        "bindspace": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning": L.__version__,
-        "machine": platform.machine(),
-        "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "precision": precision(run.trainer.precision, run.trainer.accelerator),
-        "extend": describe_ancestor(run),
-    }

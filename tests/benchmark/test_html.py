@@ -63,7 +63,7 @@ def test_the_best_and_the_worst_queries_are_shown_with_what_they_found(pool):
     assert len(worst["found"]) == FOUND
     assert worst["right"] in (None, "main/words/5")
     assert set(page.items["main/vector/5"]) == {"name", "picture", "sound"}
-    assert page.items["main/words/6"]["text"] == "</script><b>word6</b>"
+    assert page.items["main/words/6"]["words"] == "</script><b>word6</b>"
 
 
 def test_a_page_fetches_nothing_and_no_value_ends_its_script(pool):
@@ -73,7 +73,7 @@ def test_a_page_fetches_nothing_and_no_value_ends_its_script(pool):
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text)
     assert "default-src 'none'" in text
     assert text.count("</script>") == 2  # its own two
-    assert data_of(text)["items"]["main/words/0"]["text"].startswith("</script>")
+    assert data_of(text)["items"]["main/words/0"]["words"].startswith("</script>")
     assert data_of(text)["pools"]["main"]["name"] == "main"
 
 

@@ -91,7 +91,7 @@ function drawItem(id, role, right) {
   const parts = [make("div", { class: "role" }, role)];
   if (item.picture) parts.push(make("img", { src: item.picture, alt: item.name }));
   if (item.sound) parts.push(make("audio", { src: item.sound, controls: "", preload: "none" }));
-  if (item.text) parts.push(make("div", {}, item.text));
+  if (item.words) parts.push(make("div", {}, item.words));
   return make("div", { class: right ? "item right" : "item" }, ...parts);
 }
 
