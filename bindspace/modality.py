@@ -112,6 +112,7 @@ class ModalityConfig:
     cell: ClassVar[Cell] = Cell.path
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # other defaults of fields for size=small|base
     small: ClassVar[Mapping[str, Any]] = {}  # settings of a cheap instance, which the conformance kit builds
+    slow: ClassVar[str] = ""  # why a short run from random weights cannot beat chance, where it cannot
     not_exportable: ClassVar[str] = ""  # why `torch.export` cannot take the encoder, where it cannot
 
     width: int = 256  # of the encoder's features

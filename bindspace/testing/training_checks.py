@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bindspace.losses.contrastive import info_nce
-from bindspace.testing.kit import Check, checked, expect
+from bindspace.testing.kit import Check, checked, expect, not_applicable
 from bindspace.testing.subject import CONCEPTS, ROWS, SEED, Subject
 
 CHECKS: list[Check] = []
@@ -40,6 +40,8 @@ def every_parameter_learns(subject: Subject) -> str:
 @checked("example", CHECKS)
 def a_short_run_beats_chance(subject: Subject) -> str:
     """Trained on examples of ten concepts, it knows new ones: `read` and `prepare` keep enough to learn from."""
+    if subject.config.slow:
+        not_applicable(f"stated: {subject.config.slow}")
     tower = subject.new_tower()
     anchors = torch.nn.init.orthogonal_(torch.empty(max(CONCEPTS, subject.dim), subject.dim))[:CONCEPTS]
     anchors = F.normalize(anchors, dim=1)

@@ -25,6 +25,7 @@ class ImagebindConfig(ModalityConfig):
     """
 
     small: ClassVar[Mapping[str, Any]] = {"width": 64, "channels": 32, "layers": 2, "heads": 4}  # for tests
+    slow: ClassVar[str] = "transformers made to be loaded with weights: from random ones they need far more steps"
     scale: ClassVar[float | None] = None  # what the official code multiplies unit vectors by, at first
     dropout: ClassVar[float] = 0.0  # before the projection
     extra: ClassVar[bool] = True  # each block has a learned key and value more

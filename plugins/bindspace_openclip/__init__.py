@@ -175,8 +175,10 @@ class OpenClipTextConfig(OpenClipConfig):
         self, samples: Sequence[str], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
         """`ids` (B, L) int64; the same in training and evaluation."""
+        from bindspace.sequences import check_augment
         from bindspace_openclip.towers import tokenizer
 
+        check_augment(augment)
         return {"ids": tokenizer(self.model)(list(samples))}
 
     def encoder(self, *, pretrained: bool) -> nn.Module:

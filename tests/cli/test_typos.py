@@ -22,7 +22,7 @@ class EarConfig(ModalityConfig):
         (["+modality=dpeth"], ["unknown modality 'dpeth': did you mean 'depth'?", "`bindspace plugins`"]),
         (["modality=[image,depth_vti]"], ["unknown modality 'depth_vti': did you mean 'depth_vit'?"]),
         (["los=fixed"], ["unknown setting 'los': did you mean 'loss'?", "optim", "`bindspace train --help`"]),
-        (["loss=fixd"], ["unknown loss 'fixd': did you mean 'fixed'? (there is: fixed, learned)"]),
+        (["loss=fixd"], ["unknown loss 'fixd': did you mean 'fixed'? (there is: fixed, learned, siglip)"]),
         (["loss/learned=x"], ["unknown group 'loss/learned': did you mean 'loss'?"]),
         (["data=wrold"], ["unknown data 'wrold': did you mean 'world'? (there is: manifest, world)"]),
         (["experiment=quikstart"], ["unknown experiment 'quikstart': did you mean 'quickstart'?", "--config-dir"]),
