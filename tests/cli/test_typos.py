@@ -216,6 +216,6 @@ def test_a_preset_that_two_packages_bring_names_both(refused, install):
 def test_an_unknown_verb_is_answered_with_the_closest_one_and_the_list(refused):
     sentence = refused("trian")
     assert (
-        "unknown command 'trian': did you mean 'train'? (there is: benchmark, embed, export, import, manifest, "
-        "plugins, train, world)" in sentence
+        "unknown command 'trian': did you mean 'train'? (there is: benchmark, check, compare, embed, export, import, "
+        "manifest, new, plugins, shard, train, world)" in sentence
     )
