@@ -33,7 +33,8 @@ at once on examples of its own. What it reads and how it encodes is then yours t
 
 example:
   bindspace new tactile kind=signal
-  pip install -e bindspace-tactile && bindspace check tactile && bindspace train 'modality=[image,tactile]'"""
+  pip install -e bindspace-tactile && bindspace check tactile
+  bindspace train 'modality=[image,text,tactile]'"""
 
 
 def run(arguments: list[str]) -> int:
@@ -53,7 +54,8 @@ def run(arguments: list[str]) -> int:
     files = package(name, kind)
     write(folder, files)
     print(f"{folder}: {len(files)} files, {sum(text.count(chr(10)) for text in files.values())} lines")
-    for line in (f"pip install -e {folder}", f"bindspace check {name}", f"bindspace train 'modality=[image,{name}]'"):
+    train = f"bindspace train 'modality=[image,text,{name}]'"
+    for line in (f"pip install -e {folder}", f"bindspace check {name}", train):
         print(f"  {line}")
     return 0
 
