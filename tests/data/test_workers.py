@@ -57,7 +57,7 @@ def test_other_errors_pass():
 
 
 def test_batches_of_workers_are_those_of_none_and_no_worker_is_left(folder, configs):
-    source = folder()
+    source, before = folder(), {child.pid for child in multiprocessing.active_children()}
     alone, two = list(loader(source, configs, 0)), loader(source, configs, 2)
     for one, other in zip(alone, two, strict=True):
         assert one.ids == other.ids
@@ -65,4 +65,4 @@ def test_batches_of_workers_are_those_of_none_and_no_worker_is_left(folder, conf
         assert set(other.seconds) == {"read", "prepare"}
         assert min(other.seconds.values()) > 0
     two._iterator._shutdown_workers()
-    assert multiprocessing.active_children() == []
+    assert {child.pid for child in multiprocessing.active_children()} <= before
