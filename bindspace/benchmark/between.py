@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from bindspace.data.pool import Pool
 
 
-def gap_of(a: Side, b: Side, k: Sequence[int]) -> dict[str, Any]:
+Recalls = Mapping[tuple[str, str], Mapping[str, float]]  # (query, gallery) -> k -> recall, as measured for the cells
+
+
+def gap_of(a: Side, b: Side, k: Sequence[int], measured: Recalls) -> dict[str, Any]:
     """Where two modalities lie to each other. `uniformity` is the mean of their own; `centred` what recall would be
     after taking each modality's mean off, which is reported here and applied nowhere."""
     own = [gap.uniformity(side.vectors) for side in (a, b)]
     known = [value for value in own if value is not None]
     moved = [replace(side, vectors=gap.centred(side.vectors)) for side in (a, b)]
-    forth, back = recalls(a, b, k), recalls(b, a, k)
+    forth, back = measured[a.name, b.name], measured[b.name, a.name]
     return {
         "pair": [a.name, b.name],
         "centroid_distance": gap.centroid_distance(a.vectors, b.vectors),
@@ -82,13 +85,18 @@ def by_event(side: Side) -> Side:
 
 
 def control_rows(
-    sides: Mapping[str, Side], pool: Pool, pivot: str, columns: Sequence[str], settings: BenchmarkSettings
+    sides: Mapping[str, Side],
+    pool: Pool,
+    pivot: str,
+    columns: Sequence[str],
+    settings: BenchmarkSettings,
+    measured: Recalls,
 ) -> Iterator[dict[str, Any]]:
     """The controls that `settings.controls` asks for, one row for each ordered pair and variant."""
     k = sorted(set(settings.k))
     for a, b in itertools.permutations(sides, 2):
         query, gallery = sides[a], sides[b]
-        pair = {"query": a, "gallery": b, "recall": recalls(query, gallery, k)}
+        pair = {"query": a, "gallery": b, "recall": measured[a, b]}
         if Control.within_label in settings.controls and columns:
             labels = {column: pool.attributes[column] for column in columns}
             found = controls.within_label(query.vectors, gallery.vectors, query.events, gallery.events, labels, k)

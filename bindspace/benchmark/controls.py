@@ -99,9 +99,12 @@ def stand_in(
     Each query gets the vector of the item whose number is nearest to its own and that shares no event with it. Near the
     recall itself, that number explains the score.
     """
-    distance = (cue_N.double().unsqueeze(1) - cue_N.double().unsqueeze(0)).abs()
-    positives = match(query_events, query_events)
-    distance[positives.query_P, positives.gallery_P] = torch.inf
-    nearest = distance.argmin(1)
+    own, found = match(query_events, query_events), []
+    for start in range(0, len(cue_N), TILE):
+        distance = (cue_N[start : start + TILE].double().unsqueeze(1) - cue_N.double()).abs()
+        inside = (own.query_P >= start) & (own.query_P < start + TILE)
+        distance[own.query_P[inside] - start, own.gallery_P[inside]] = torch.inf
+        found.append(distance.argmin(1))
+    nearest = torch.cat(found)
     rank = ranks(query_ND[nearest], gallery_MD, match(query_events, gallery_events))
     return {str(each): recall(rank, each) for each in k}

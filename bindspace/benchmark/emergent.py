@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bindspace.benchmark.between import composed, control_rows, gap_of, probes
+from bindspace.benchmark.between import Recalls, composed, control_rows, gap_of, probes
 from bindspace.benchmark.cell import Kept, Side, ceiling, clean, measure_cell, provenance, recalls
 from bindspace.benchmark.intervals import holm
 from bindspace.benchmark.overlap import Overlap
@@ -50,10 +50,10 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Measures a space on a pool and returns the report (schema 1) as plain JSON values.
 
-    `name`: what the space is called in the report. `untrained`: a freshly initialised space of the same configs, to
-    measure beside it. `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with
-    vectors and ranks. `cache`: a folder where the space's vectors are kept for the next time. Raises `UserError` where
-    the pool is empty, has fewer than two of the space's modalities, or the vectors are not finite.
+    `name`: what the space is called in the report. `untrained`: a fresh space of the same configs, to stand beside it.
+    `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with vectors and ranks.
+    `cache`: a folder where the space's vectors are kept for the next time. Raises `UserError` where the pool is empty,
+    has fewer than two of the space's modalities, or the vectors are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))
@@ -84,6 +84,7 @@ def run_benchmark(
             bar.advance()
     _adjust(cells)
     _add_legs(cells, space, str(primary(k)))
+    measured = {(cell["query"], cell["gallery"]): cell["recall"] for cell in cells}
     vectors = {side.name: side.vectors for side in sides.values()}
     clusters = {side.name: side.clusters for side in sides.values()}
     return {
@@ -92,21 +93,26 @@ def run_benchmark(
         "system": _system(space, name),
         "pairs": cells,
         "zero_shot": measure_zero_shot(space, pool, vectors, clusters, settings, permutations),
-        "gap": [gap_of(sides[a], sides[b], k) for a, b in itertools.combinations(modalities, 2)],
+        "gap": [gap_of(sides[a], sides[b], k, measured) for a, b in itertools.combinations(modalities, 2)],
         **({"slices": parts} if parts else {}),
-        **_further(sides, pool, columns, space.pivot, settings),
+        **_further(sides, pool, columns, space.pivot, settings, measured),
         "ledger": space.ledger.summary() if space.ledger else {},
     }
 
 
 def _further(
-    sides: dict[str, Side], pool: Pool, columns: Sequence[str], pivot: str, settings: BenchmarkSettings
+    sides: dict[str, Side],
+    pool: Pool,
+    columns: Sequence[str],
+    pivot: str,
+    settings: BenchmarkSettings,
+    measured: Recalls,
 ) -> dict[str, list[dict[str, Any]]]:
     """The parts of a report that are measured on demand, and have rows."""
     single = [column for column in columns if not is_multi_label(pool.attributes[column])]
     found = {
         "composed": composed(sides, sorted(set(settings.k)), settings.seed) if settings.composed else [],
-        "controls": list(control_rows(sides, pool, pivot, single, settings)),
+        "controls": list(control_rows(sides, pool, pivot, single, settings, measured)),
         "probes": probes(sides, pool, single, settings) if settings.shots else [],
     }
     return {key: rows for key, rows in found.items() if rows}

@@ -9,13 +9,14 @@ import base64
 import io
 import json
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bindspace.benchmark.cell import Side
-from bindspace.benchmark.retrieval import match, ranks, scores
+from bindspace.benchmark.cell import Kept, Side
+from bindspace.benchmark.retrieval import match, scores
 from bindspace.modality import Cell, ModalityConfig
 
 if TYPE_CHECKING:
@@ -64,19 +65,16 @@ class Gallery:
         return key
 
 
-def examples(sides: Mapping[str, Side], gallery: Gallery) -> dict[str, list[dict[str, Any]]]:
+def examples(kept: Kept, gallery: Gallery) -> dict[str, list[dict[str, Any]]]:
     """By `query>gallery` the queries that find their answer best and worst, with what they find."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for a, query in sides.items():
-        for b, other in sides.items():
-            if a != b:
-                found[f"{a}>{b}"] = _of_cell(query, other, gallery)
-    return found
+    return {
+        f"{a}>{b}": _of_cell(kept.sides[a], kept.sides[b], kept.ranks[f"{a}>{b}"][0], gallery)
+        for a, b in permutations(kept.sides, 2)
+    }
 
 
-def _of_cell(query: Side, other: Side, gallery: Gallery) -> list[dict[str, Any]]:
+def _of_cell(query: Side, other: Side, rank: Tensor, gallery: Gallery) -> list[dict[str, Any]]:
     positives = match(query.events, other.events)
-    rank = ranks(query.vectors, other.vectors, positives)
     order = rank.argsort(stable=True).tolist()
     chosen = dict.fromkeys([*order[:EXAMPLES], *order[-EXAMPLES:]])
     rows = []
@@ -147,11 +145,10 @@ class Page:
         self.examples: dict[str, dict[str, list[dict[str, Any]]]] = {}
         self.maps: dict[str, dict[str, Any]] = {}
 
-    def add(self, name: str, pool: Pool, sides: Mapping[str, Side]) -> None:
-        """Takes up a pool that was measured: its vectors tell which items are shown."""
-        gallery = Gallery(name, pool, self.items)
-        self.examples[name] = examples(sides, gallery)
-        self.maps[name] = space_map(sides, pool, self.method)
+    def add(self, name: str, pool: Pool, kept: Kept) -> None:
+        """Takes up a pool that was measured: its ranks tell which items are shown."""
+        self.examples[name] = examples(kept, Gallery(name, pool, self.items))
+        self.maps[name] = space_map(kept.sides, pool, self.method)
 
     def render(self, reports: Mapping[str, Mapping[str, Any]]) -> str:
         """The page for these reports by the pool's name."""

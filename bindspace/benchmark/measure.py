@@ -73,7 +73,7 @@ def measure_pools(
         if ancestor is not None:
             reports[pool_name]["retention"] = retention(space, ancestor, pool, settings, progress=progress)
         ranks[pool_name] = kept.ranks
-        page.add(pool_name, pool, kept.sides)
+        page.add(pool_name, pool, kept)
     choices = [*data.choices, *(data.dataset.choices() if settings.choices and data.dataset is not None else [])]
     if found := measure_choices(space, choices, settings.batch_size):
         reports[top_pool(reports)]["choices"] = found

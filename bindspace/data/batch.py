@@ -42,6 +42,13 @@ class Batch:
         """Adds the time since then, a `perf_counter()`, to what a part has taken."""
         self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - since
 
+    def groups_of(self, a: str, b: str) -> list[str]:
+        """The groups of those events that hold both modalities."""
+        if not self.groups or a not in self.rows or b not in self.rows:
+            return []
+        both = self.rows[a][torch.isin(self.rows[a], self.rows[b])].tolist()
+        return [group for event in both if (group := self.groups[event]) is not None]
+
     def to(self, device: torch.device, *, inputs: bool = True) -> Batch:
         """The same batch with its tensors on `device`; `inputs` False: all but what is still to be encoded."""
         move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731

@@ -283,7 +283,7 @@ class BindModule(L.LightningModule):
         assert self.space.ledger is not None
         for pair, batch, digests in self._contributed:
             arrays = {name: tensor.cpu().numpy() for name, tensor in digests.items()}
-            groups = gather_lists(groups_of(batch, *pair.of))
+            groups = gather_lists(batch.groups_of(pair.of[0], pair.of[1]))
             source = self.sources.get(batch.source, batch.source)
             self.space.ledger.record((pair.of[0], pair.of[1]), source=source, digests=arrays, groups=groups)
         self._contributed.clear()
@@ -348,11 +348,3 @@ class BindModule(L.LightningModule):
                 )
         state = self.state_dict()
         return {name: state[name] for name in own}
-
-
-def groups_of(batch: Batch, a: str, b: str) -> list[str]:
-    """The groups of those events of a batch that hold both sides."""
-    if not batch.groups or a not in batch.rows or b not in batch.rows:
-        return []
-    both = batch.rows[a][torch.isin(batch.rows[a], batch.rows[b])].tolist()
-    return [group for event in both if (group := batch.groups[event]) is not None]

@@ -1,13 +1,15 @@
 import json
 import re
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from bindspace.benchmark.cell import Side
+from bindspace.benchmark.cell import Kept, Side
 from bindspace.benchmark.html import EXAMPLES, FOUND, Page, space_map
+from bindspace.benchmark.retrieval import match, ranks
 from bindspace.data import load_pool
 from bindspace.data.tables import write_manifest
 from bindspace.settings import Source
@@ -42,6 +44,14 @@ def sides(wrong=()):
     return {name: Side(name, each, own, torch.arange(8)) for name, each in (("vector", rows), ("words", EIGHT))}
 
 
+def kept(wrong=()):
+    measured = Kept(sides(wrong))
+    for a, b in permutations(measured.sides.values(), 2):
+        rank = ranks(a.vectors, b.vectors, match(a.events, b.events))
+        measured.ranks[f"{a.name}>{b.name}"] = torch.stack([rank, a.clusters])
+    return measured
+
+
 def report(name="main"):
     return {"protocol": {"modalities": ["vector", "words"]}, "pairs": [], "name": name}
 
@@ -53,7 +63,7 @@ def data_of(page):
 
 def test_the_best_and_the_worst_queries_are_shown_with_what_they_found(pool):
     page = Page()
-    page.add("main", pool, sides(wrong=[5]))
+    page.add("main", pool, kept(wrong=[5]))
     shown = page.examples["main"]["vector>words"]
     assert len(shown) == 2 * EXAMPLES
     assert [each["rank"] for each in shown[:EXAMPLES]] == [1] * EXAMPLES
@@ -68,7 +78,7 @@ def test_the_best_and_the_worst_queries_are_shown_with_what_they_found(pool):
 
 def test_a_page_fetches_nothing_and_no_value_ends_its_script(pool):
     page = Page()
-    page.add("main", pool, sides())
+    page.add("main", pool, kept())
     text = page.render({"main": report()})
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text)
     assert "default-src 'none'" in text
@@ -79,7 +89,7 @@ def test_a_page_fetches_nothing_and_no_value_ends_its_script(pool):
 
 def test_pictures_are_small_and_a_plugin_without_show_gets_none(pool):
     page = Page()
-    page.add("main", pool, sides())
+    page.add("main", pool, kept())
     assert all(len(item.get("picture", "")) < 3000 for item in page.items.values())
     assert all("picture" not in item for key, item in page.items.items() if "/words/" in key)
 
