@@ -10,12 +10,11 @@ relative error of the gradients against float64, on random and on clustered rows
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from measuring import default_device, extra_peak_mb, in_child, interleaved, machine, say
+from measure import DEVICE, begin, emit, interleaved, peak_mb
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,21 +37,15 @@ def main() -> None:
     parser.add_argument("--precision", default="float32,bf16")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="1,024 rows, three rounds, no child processes")
-    parser.add_argument("--child", nargs=4, metavar=("LOSS", "METHOD", "ROWS", "PRECISION"))
     asked = parser.parse_args()
-    torch.set_num_threads(1)
-    device = default_device()
-    if asked.child:
-        print(json.dumps({"mb": child_memory(*asked.child, device=device)}))
-        return
-    say(machine(device))
+    has_units = begin()["amx_bf16"] or DEVICE == "cuda"
     for rows in [1024] if asked.quick else [int(size) for size in asked.sizes.split(",")]:
         for loss in asked.losses.split(","):
             for precision in asked.precision.split(","):
-                if precision == "bf16" and not machine(device)["bf16_units"]:
-                    say({"loss": loss, "rows": rows, "precision": precision, "skipped": "no bf16 matrix units here"})
+                if precision == "bf16" and not has_units:
+                    emit(loss, rows=rows, precision=precision, skipped="no bf16 matrix units here")
                     continue
-                say(measure(loss, rows, precision, asked.rounds, not asked.quick, device))
+                emit(loss, **measure(loss, rows, precision, asked.rounds, not asked.quick, DEVICE))
 
 
 def measure(loss: str, rows: int, precision: str, rounds: int, memory: bool, device: str) -> dict[str, Any]:
@@ -65,19 +58,19 @@ def measure(loss: str, rows: int, precision: str, rounds: int, memory: bool, dev
         *(["open_clip"] if rows <= OPEN_CLIP_MOST else []),
         *(["plain"] if rows <= 4096 else []),
     ]
-    seconds = interleaved({name: step(loss, name, inputs, precision) for name in names}, rounds, device)
-    line: dict[str, Any] = {"loss": loss, "rows": rows, "precision": precision, "rounds": rounds}
-    line |= {f"{name}_s": value for name, value in seconds.items()}
-    line["tiled_over_products"] = seconds["tiled"] / seconds["products"]
-    if "open_clip" in seconds:
-        line["tiled_over_open_clip"] = seconds["tiled"] / seconds["open_clip"]
-        if "plain" in seconds:
-            line["plain_over_open_clip"] = seconds["plain"] / seconds["open_clip"]
+    taken = interleaved({name: step(loss, name, inputs, precision) for name in names}, rounds, int(rounds > 1))
+    line: dict[str, Any] = {"rows": rows, "precision": precision, "rounds": rounds}
+    line |= {f"{name}_s": taken.median(name) for name in names}
+    line["tiled_over_products"] = taken.ratio("tiled", "products")
+    if "open_clip" in names:
+        line["tiled_over_open_clip"] = taken.ratio("tiled", "open_clip")
+        if "plain" in names:
+            line["plain_over_open_clip"] = taken.ratio("plain", "open_clip")
     if memory:
         for name in ("tiled", "open_clip"):
-            if name in seconds:
-                line[f"{name}_mb"] = in_child(__file__, [loss, name, str(rows), precision])["mb"]
-        if "open_clip" in seconds:
+            if name in names:
+                line[f"{name}_mb"] = peak_mb(warm_step, loss, name, rows, precision)
+        if "open_clip" in names:
             line["open_clip_mb_over_tiled_mb"] = line["open_clip_mb"] / line["tiled_mb"]
     for data in ("random", "clustered"):
         line[f"error_{data}"] = gradient_error(loss, min(rows, 4096), data, precision, device)
@@ -143,10 +136,10 @@ def bare_products(a: Tensor, b: Tensor, count: int, precision: str) -> None:
             products.add(by_b[columns], tile.T, a[rows])
 
 
-def child_memory(loss: str, method: str, rows: str, precision: str, *, device: str) -> float:
-    """Extra peak memory of one step, in MB, after a small one that loads what is loaded once."""
-    step(loss, method, unit_rows(TILE // 8, "random", device), precision)()
-    return extra_peak_mb(step(loss, method, unit_rows(int(rows), "random", device), precision), device)
+def warm_step(loss: str, method: str, rows: int, precision: str) -> Step:
+    """One step, after a small one that loads what is loaded once."""
+    step(loss, method, unit_rows(TILE // 8, "random", DEVICE), precision)()
+    return step(loss, method, unit_rows(rows, "random", DEVICE), precision)
 
 
 def gradient_error(loss: str, rows: int, data: str, precision: str, device: str) -> float:

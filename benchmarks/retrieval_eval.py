@@ -10,11 +10,11 @@ share of ranks that equal those of float64, for a thousand queries each way.
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from measuring import extra_peak_mb, in_child, interleaved, machine, say
+from measure import begin, emit, interleaved, peak_mb
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,16 +32,11 @@ def main() -> None:
     parser.add_argument("--data", default="aligned,random")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="3,000 rows, no child process")
-    parser.add_argument("--child", nargs=2, metavar=("ROWS", "DATA"))
     asked = parser.parse_args()
-    torch.set_num_threads(1)
-    if asked.child:
-        print(json.dumps({"mb": child_memory(int(asked.child[0]), asked.child[1])}))
-        return
-    say(machine("cpu"))
+    begin()
     for rows in [3000] if asked.quick else [int(size) for size in asked.sizes.split(",")]:
         for data in asked.data.split(","):
-            say(measure(rows, data, asked.rounds, not asked.quick))
+            emit("ranks both ways", **measure(rows, data, asked.rounds, not asked.quick))
 
 
 def measure(rows: int, data: str, rounds: int, memory: bool) -> dict[str, Any]:
@@ -50,12 +45,12 @@ def measure(rows: int, data: str, rounds: int, memory: bool) -> dict[str, Any]:
     cases = {"ranks": lambda: tiled(a, b), "product": lambda: bare_product(a, b)}
     if rows <= MATRIX_MOST:
         cases |= {"matrix": lambda: by_matrix(a, b), "argsort": lambda: by_argsort(a, b)}
-    seconds = interleaved(cases, rounds, "cpu")
+    taken = interleaved(cases, rounds, int(rounds > 1))
     line: dict[str, Any] = {"rows": rows, "data": data, "rounds": rounds}
-    line |= {f"{name}_s": value for name, value in seconds.items()}
-    line |= {f"ranks_over_{name}": seconds["ranks"] / value for name, value in seconds.items() if name != "ranks"}
+    line |= {f"{name}_s": taken.median(name) for name in cases}
+    line |= {f"ranks_over_{name}": taken.ratio("ranks", name) for name in cases if name != "ranks"}
     if memory:
-        line["ranks_mb"] = in_child(__file__, [str(rows), data])["mb"]
+        line["ranks_mb"] = peak_mb(warm_ranks, rows, data)
     found, exact = tiled(a, b), float64_ranks(a, b)
     line["equal_float64"] = min(float((x[:CHECKED] == y).double().mean()) for x, y in zip(found, exact, strict=True))
     line["recall10"] = float((found[0] <= 10).double().mean())
@@ -106,12 +101,12 @@ def float64_ranks(a: Tensor, b: Tensor) -> list[Tensor]:
     return found
 
 
-def child_memory(rows: int, data: str) -> float:
-    """Extra peak memory of the ranks, in MB, after a small call that loads what is loaded once."""
+def warm_ranks(rows: int, data: str) -> Callable[[], object]:
+    """The ranks, after a small call that loads what is loaded once."""
     tiled(*unit_rows(64, data))
     a, b = unit_rows(rows, data)
     pairs = match([[i] for i in range(rows)], [[i] for i in range(rows)])
-    return extra_peak_mb(lambda: positions_both_ways(a, b, pairs, pairs, keep=1), "cpu")
+    return lambda: positions_both_ways(a, b, pairs, pairs, keep=1)
 
 
 if __name__ == "__main__":
