@@ -43,6 +43,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "avx512": bool(capabilities.get("avx512_f", False)),
+        "avx512_bf16": bool(capabilities.get("avx512_bf16", False)),
         "amx_bf16": bool(capabilities.get("amx_bf16", False)),
         "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
         "torch": torch.__version__,

@@ -42,7 +42,7 @@ class Map(Enum):
 
 
 class Precision(Enum):
-    """Arithmetic of training. `auto`: bf16 where the processor or GPU has matrix units for it, else float32."""
+    """Arithmetic of training. `auto`: bf16 where the processor or GPU has instructions for it, else float32."""
 
     auto = "auto"
     float32 = "float32"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 TILE_N, TILE_M = 1024, 1024
-PAIRS = 1024  # scores that are taken one by one at once
+PAIRS = 256  # scores that are taken one by one at once
 DEPTH = 10  # mAP@10
 
 
@@ -172,11 +172,10 @@ def _float32_error(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
 
 def _scores_one_by_one(query_ND: Tensor, gallery_MD: Tensor, query_P: Tensor, gallery_P: Tensor) -> Tensor:
     """Scores (P,) of single pairs of a query and a gallery item."""
-    parts = [
-        (query_ND[i].double() * gallery_MD[j].double()).sum(1).float()
-        for i, j in zip(query_P.split(PAIRS), gallery_P.split(PAIRS), strict=True)
-    ]
-    return torch.cat(parts)
+    score_P = torch.empty(len(query_P))  # filled in place: many small results would pin the heap between them
+    for out, i, j in zip(score_P.split(PAIRS), query_P.split(PAIRS), gallery_P.split(PAIRS), strict=True):
+        out.copy_((query_ND[i].double() * gallery_MD[j]).sum(1))
+    return score_P
 
 
 def _best_positives(score_P: Tensor, positives: Positives, queries: int, keep: int) -> Tensor:

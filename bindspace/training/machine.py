@@ -36,7 +36,8 @@ def precision(asked: Precision, accelerator: str) -> str:
         return "bf16-mixed"
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
+    units = torch.cpu.get_capabilities()
+    return "bf16-mixed" if units.get("amx_bf16") or units.get("avx512_bf16") else "32-true"
 
 
 def threads(run: TrainRun) -> None:
