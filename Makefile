@@ -5,7 +5,7 @@ READY := .venv/.ready
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-fast lint format bench clean
+.PHONY: help setup quickstart test test-fast lint format bench emergence clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ format: $(READY)  ## ruff, in place
 
 bench: $(READY)  ## performance, side by side in one run, into benchmarks/RESULTS.md
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run_all.py
+
+emergence: $(READY)  ## the experiments of docs/emergence.md, from where they were; hours
+	@$(BIN)/python benchmarks/emergence
 
 clean:           ## removes .venv, caches and outputs
 	rm -rf .venv build dist outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -198,6 +198,7 @@ class BenchmarkSettings:
     map: Map = Map.pca  # of report.html: the main axes, or t-SNE (needs openTSNE)
     shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all
     batch_size: int = 128
+    at_end: bool = True  # a training run measures its test pools when it ends; `suite=none` leaves them for later
     seed: int = 0
 
 

@@ -16,7 +16,7 @@ def measure(run: TrainRun, space: Space, folder: Path, cache: Path | None = None
     """The emergent benchmark on `data.test`, beside a space of the same settings that was never trained, and the space
     that the run extends. `cache`: where vectors of the space are kept for other runs.
     """
-    if not run.data.test:
+    if not run.data.test or not run.benchmark.at_end:
         return
     ancestor = None if run.extend is None else load(run.extend)
     torch.manual_seed(run.seed + 1)

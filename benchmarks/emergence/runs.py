@@ -1,0 +1,101 @@
+"""Runs of recipes: trained once by the command line, measured once on each pool, and kept as one JSON line each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from plan import Recipe
+
+import bindspace
+from bindspace.benchmark.emergent import run_benchmark
+from bindspace.data import Reader, load_pool
+from bindspace.settings import BenchmarkSettings
+from bindspace_world import WorldConfig
+
+POOL, SMALLER = 1000, 500  # test events of either kind; recall in the smaller pool is expected over all draws of it
+LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+
+
+def train(recipe: Recipe, seed: int, out: Path) -> dict[str, Any]:
+    """Trains what is not trained yet, a killed run from where it was, and returns what it took and its validation."""
+    for each in recipe.chain:
+        folder = each.folder(out, seed)
+        with LOCKS[folder]:  # two recipes may wait for one that both extend
+            if not (folder / "took.json").exists():
+                _train(each, seed, folder, out)
+    folder = recipe.folder(out, seed)
+    took = [json.loads((each.folder(out, seed) / "took.json").read_text()) for each in recipe.chain]
+    return {
+        "cpu_s": round(sum(each["cpu_s"] for each in took), 1),
+        "wall_s": round(sum(each["wall_s"] for each in took), 1),
+        "precision": json.loads((folder / "environment.json").read_text())["precision"],
+        "val": validation(folder),
+    }
+
+
+def _train(recipe: Recipe, seed: int, folder: Path, out: Path) -> None:
+    command = [sys.executable, "-m", "bindspace", "train", *recipe.train, f"seed={seed}", f"out={folder}"]
+    if recipe.extends is not None:
+        command.append(f"extend={recipe.extends.folder(out, seed) / 'space'}")
+    if (folder / "checkpoints" / "last.ckpt").exists():
+        command = [sys.executable, "-m", "bindspace", "train", f"run={folder}"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log, started = folder.with_suffix(".log"), time.monotonic()
+    with log.open("a") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{recipe.name}, seed {seed}: bindspace train failed, see {log}")
+    took = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.monotonic() - started}
+    (folder / "took.json").write_text(json.dumps(took))
+
+
+def validation(folder: Path) -> dict[str, float]:
+    """The last figure of every validation metric of a run."""
+    found: dict[str, float] = {}
+    with (folder / "metrics.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            found |= {key: float(value) for key, value in row.items() if key.startswith("val/") and value}
+    return {key: round(value, 4) for key, value in sorted(found.items())}
+
+
+def measure(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, Any]:
+    """Recall on the test pools, seen combinations and held-out ones: by pool, cell, size and k."""
+    space = bindspace.load(recipe.folder(out, seed) / "space")
+    world = WorldConfig(root=data, test_events=POOL)
+    settings = BenchmarkSettings(permutations=100, zero_shot=[], pool_sizes=[SMALLER])
+    pools: dict[str, Any] = {}
+    for source in world.sources([], space.modalities)["test"]:
+        pool = load_pool([source], space.configs, space.modalities, Reader(1.0), 0.0)
+        report = run_benchmark(space, pool, settings, known=world.known(), progress=False)
+        pools[source.pool] = {f"{cell['query']}>{cell['gallery']}": _figures(cell) for cell in report["pairs"]}
+    return pools
+
+
+def _figures(cell: dict[str, Any]) -> dict[str, Any]:
+    recall = {str(POOL): cell["recall"], **cell["by_pool_size"]}
+    kept = ("status", "unpaired_steps", "shaped_by", "selected_on", "ceiling", "chance")
+    return {"recall": recall, **{key: cell[key] for key in kept if key in cell}}
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The results that are kept."""
+    if path.exists():
+        yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+
+def keep(path: Path, line: dict[str, Any]) -> None:
+    """Appends one result, whole or not at all: one write of one line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, sort_keys=True) + "\n")
