@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plan import Recipe
+from plots import draw_levers, draw_pivot
 from runs import lines
 from scipy.stats import t as student
 
@@ -26,6 +27,8 @@ def draw(home: Path, recipes: dict[str, Recipe]) -> None:
     tests, vals = test_table(measured), val_table(explored, recipes)
     parts = [HEAD, "## Test pools\n", *tests, "\n## Validation\n", *vals]
     (home / "tables.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
+    draw_levers(explored, recipes, home / "levers.png")
+    draw_pivot(explored, recipes, home / "pivot.png")
     print(home / "tables.md")
 
 
