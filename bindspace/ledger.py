@@ -82,6 +82,19 @@ class Ledger:
         for name, seen in rows.items():
             term.media.setdefault(name, DigestSet()).add(seen)
 
+    def record_landmarks(
+        self, pair: tuple[str, str], name: str, digests: Any, sources: Iterable[str], groups: Iterable[str]
+    ) -> None:
+        """Adds media of one side that every step of the pair's unpaired term has met, beside the rows of its examples.
+
+        Their sources get no examples of it. To say it again changes nothing.
+        """
+        record = self._pair(*pair)
+        record.unpaired.media.setdefault(name, DigestSet()).add(as_rows(digests))
+        for source in sources:
+            record.sources.setdefault(source, 0)
+        record.groups.add(_group_digests(groups))
+
     def declare(self, pair: tuple[str, str], by: str, note: str = "") -> None:
         """Notes that somebody says of foreign weights that the pair was trained."""
         declaration = {"pair": list(_key(*pair)), "by": by, "note": note}

@@ -105,6 +105,28 @@ class Pair:
     learned: bool | None = None  # None: loss.learned
 
 
+class TeachForm(Enum):
+    """What a learner is taught of its anchor's place among the landmarks."""
+
+    distribution = "distribution"  # the whole distribution over them: cross-entropy
+    proxy = "proxy"  # their mean by that distribution: InfoNCE against those of the batch
+
+
+@dataclass
+class Teach:
+    """Two modalities that share no event: the pivot's place among the second one's vectors teaches the first.
+
+    An item of `teach`. It is no pair: the ledger records it as `unpaired`.
+    """
+
+    of: list[str]  # the first learns; the second stands still, and its training cells are the landmarks
+    weight: float = 1.0  # beside the learner's pair with the pivot
+    temperature: float = 0.05  # of the pivot's similarities to the landmarks
+    learner_temperature: float | None = None  # of the learner's; None: the same
+    landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
+    form: TeachForm = TeachForm.distribution  # distribution or proxy, of the landmarks
+
+
 class LossKind(Enum):
     """What is minimised for each pair."""
 
@@ -211,6 +233,7 @@ class TrainRun:
     pivot: str = "???"  # a role, not a name: conf/train.yaml chooses the modality
     modality: dict[str, Any] = field(default_factory=dict)  # name -> the plugin's own dataclass
     pairs: list[Pair] | None = None  # None: the star round the pivot
+    teach: list[Teach] = field(default_factory=list)  # losses between two that share no event, through the pivot
     data: DataSettings = field(default_factory=DataSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)

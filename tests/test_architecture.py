@@ -21,6 +21,7 @@ STANDARD_ONLY = [
     "registry",
     "settings",
     "pairs",
+    "teach",
     "confdir",
     "primitives",
     "format_config",

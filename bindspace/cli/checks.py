@@ -11,6 +11,7 @@ from bindspace.errors import UserError
 from bindspace.modality import Head, ModalityConfig
 from bindspace.pairs import check_validation, frozen, moving, resolve_pairs, unpaired
 from bindspace.settings import Pair, TrainRun
+from bindspace.teach import check_teach
 
 Check = tuple[str, Callable[[Any], bool], str]
 AT_LEAST_1: tuple[Callable[[Any], bool], str] = (lambda value: value >= 1, "1 or more")
@@ -68,6 +69,7 @@ def check_run(run: TrainRun) -> list[Pair]:
         if pair not in trained:
             name = "-".join(pair.of)
             warnings.warn(f"both towers of {name} stand still: the pair is not trained, nor on record", stacklevel=2)
+    check_teach(run, trained)
     return trained
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bindspace.confdir import GROUPS, options
-from bindspace.settings import BenchmarkRun, Pair, Source, Stage, TrainRun
+from bindspace.settings import BenchmarkRun, Pair, Source, Stage, Teach, TrainRun
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s*(.+)$", re.MULTILINE)
 TRAIN = """\
@@ -68,7 +68,7 @@ def _settings(schema: type) -> Iterator[str]:
     yield "settings (key=default); `--cfg job` shows what the groups make of them:"
     yield from field_lines(schema, "")
     yield "  modality.NAME.*: the settings of its plugin, with tune.{freeze,lora.rank,...} and bind.{weight,...}"
-    parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "stages": Stage}
+    parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "teach": Teach, "stages": Stage}
     for key, kind in parts.items() if schema is TrainRun else [("data.test", Source)]:
         yield f"an item of {key}:"
         yield from field_lines(kind, "", indent="    ")

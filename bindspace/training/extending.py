@@ -14,8 +14,8 @@ from bindspace.errors import UserError
 from bindspace.files import sha256
 from bindspace.settings import TrainRun
 from bindspace.space import Space
+from bindspace.training.beginning import new_ledger
 from bindspace.training.distributed import is_first_rank
-from bindspace.training.module import new_ledger
 
 RECORD = "environment.json"
 

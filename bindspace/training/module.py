@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import lightning as L
@@ -29,6 +28,7 @@ from bindspace.pairs import moving
 from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair, Precision
 from bindspace.space import Space, pair_name
 from bindspace.training.bank import MemoryBank
+from bindspace.training.beginning import add_temperatures, new_ledger
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
 from bindspace.training.distributed import ProcessRanks, gather_counts, gather_lists, gather_rows
 from bindspace.training.freezing import (
@@ -41,33 +41,10 @@ from bindspace.training.freezing import (
 )
 from bindspace.training.groups import tower_groups
 from bindspace.training.schedule import warmup_cosine
+from bindspace.training.teaching import Teacher
 
 TOWERS = "space.towers."  # before a tower's tensor in the state of the module
 WATCHED = 1024  # rows
-
-
-def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) -> None:
-    """Gives each pair its temperature, or the loss's, unless it has one already."""
-    for pair in pairs:
-        temperature = loss.temperature if pair.temperature is None else pair.temperature
-        learned = loss.learned if pair.learned is None else pair.learned
-        bias = loss.bias if loss.kind is LossKind.siglip else None
-        space.add_temperature(pair.of[0], pair.of[1], temperature, learned, loss.min_temperature, bias)
-
-
-def new_ledger(space: Space) -> Ledger:
-    """The ledger of a space before its first step: a tower is random, or began from weights, declared or unknown."""
-    said = {name: config.declares() for name, config in space.configs.items() if config.weights is not None}
-    began = {
-        name: "random" if name not in said else "weights" if said[name] is None else "declared"
-        for name in space.configs
-    }
-    ledger = Ledger.new(began)
-    for a, b in combinations(said, 2):
-        words = (said[a] or {}).get(b)
-        if words is not None and words == (said[b] or {}).get(a):
-            ledger.declare((a, b), words)
-    return ledger
 
 
 @dataclass
@@ -125,6 +102,7 @@ class BindModule(L.LightningModule):
         if space.ledger is None:
             space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
+        self.teachers: list[Teacher] = []  # terms between modalities that share no event
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
         self._banks: dict[str, MemoryBank] = {}
@@ -183,7 +161,10 @@ class BindModule(L.LightningModule):
             total = self._zero()
             for pair, a, b, counts in self._sides(batch, z):
                 total = total + pair.weight * self._pair_loss(pair, a, b, batch, counts)
-        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=self.loss.local)
+                for teacher in self.teachers:
+                    if teacher.of(pair):
+                        total = total + self._taught(teacher, dict(zip(pair.of, (a, b))), batch, counts)
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=self.loss.local or bool(self.teachers))
         return total
 
     def _timed(self, part: str) -> AbstractContextManager[Any]:
@@ -242,6 +223,12 @@ class BindModule(L.LightningModule):
             bank.add(*(gather_rows(rows, counts) for rows in (a.z_BD, b.z_BD, *keys.values())))
         return loss
 
+    def _taught(self, teacher: Teacher, sides: dict[str, Side], batch: Batch, counts: list[int]) -> Tensor:
+        loss = teacher.loss(sides, batch, counts)
+        if self._due(f"taught {teacher.name}"):
+            self.write(teacher.figures(counts))
+        return loss
+
     @property
     def products(self) -> str:
         """The arithmetic of the loss's matrix products."""
@@ -257,8 +244,7 @@ class BindModule(L.LightningModule):
 
         The accuracy is that of the global batch's first `WATCHED` rows, as queries against the whole of it.
         """
-        self._seen[name] = self._seen.get(name, 0) + 1
-        if (self._seen[name] - 1) % self.log_every or not self.loggers:
+        if not self._due(name):
             return
         z_a, z_b = (gather_rows(side.z_BD.detach(), counts) for side in (a, b))
         keys_a, keys_b = (content_keys(gather_rows(side.digests_B32, counts)) for side in (a, b))
@@ -273,6 +259,11 @@ class BindModule(L.LightningModule):
         }
         self.write({f"train/{name}/{key}": float(value) for key, value in metrics.items()})
 
+    def _due(self, name: str) -> bool:
+        """Counts that a pair is met, and says whether this is a time to log it."""
+        self._seen[name] = self._seen.get(name, 0) + 1
+        return (self._seen[name] - 1) % self.log_every == 0 and bool(self.loggers)
+
     def write(self, metrics: dict[str, float]) -> None:
         """Hands metrics to the loggers at the step counted over all stages."""
         for logger in self.loggers:
@@ -284,9 +275,14 @@ class BindModule(L.LightningModule):
         for pair, batch, digests in self._contributed:
             arrays = {name: tensor.cpu().numpy() for name, tensor in digests.items()}
             groups = gather_lists(batch.groups_of(pair.of[0], pair.of[1]))
-            source = self.sources.get(batch.source, batch.source)
+            source = self._source(batch)
             self.space.ledger.record((pair.of[0], pair.of[1]), source=source, digests=arrays, groups=groups)
+        for teacher in self.teachers:
+            teacher.record(self.space.ledger, self._source)
         self._contributed.clear()
+
+    def _source(self, batch: Batch) -> str:
+        return self.sources.get(batch.source, batch.source)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
         """Keeps learned temperatures above their minimum."""

@@ -25,6 +25,7 @@ from bindspace.lora import merge_space
 from bindspace.pairs import METRIC, frozen, moving, resolve_pairs
 from bindspace.settings import Pair, TrainRun
 from bindspace.space import Space, pair_name
+from bindspace.training.beginning import add_temperatures, new_ledger
 from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.distributed import is_first_rank
@@ -34,9 +35,10 @@ from bindspace.training.freezing import adapt, fingerprint, never_moved, wholly_
 from bindspace.training.machine import cluster, device_of, environment, precision, threads
 from bindspace.training.measure import measure
 from bindspace.training.metrics_file import MetricsFile
-from bindspace.training.module import BindModule, add_temperatures, new_ledger
+from bindspace.training.module import BindModule
 from bindspace.training.quiet import quiet
 from bindspace.training.schedule import Phase, resolve
+from bindspace.training.teaching import check_teachers, teachers_of
 from bindspace.training.throughput import FILE as THROUGHPUT
 from bindspace.training.throughput import ReportThroughput, StepClock, table
 from bindspace.training.vectors import cache_vectors
@@ -94,6 +96,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     bad = BadRows(folder / LISTING if is_first_rank() else None)
     space, still = new_space(run, pairs)
     phases, first_step = phases_of(run, pairs, events, still), 0
+    check_teachers(run, phases, events.train, still)
     session = Session(run, folder, space, events, bad, still, phases, prepared(run, space, phases, still))
     if saved is not None and not 0 <= saved.phase < len(phases):
         raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
@@ -261,6 +264,7 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     module.sources = {str(manifest.path): manifest.sha256 for manifest in manifests}
     data = data_of(session, phase, index, manifests)
     data.start_step = step * run.trainer.accumulate
+    module.teachers = teachers_of(session, phase)
     trainer = trainer_of(session, phase, index, first_step + step)
     trained = sorted(phase.members - set(still_members(space, phase)))
     with faster(space, run.trainer, trained), one_sentence():

@@ -1,0 +1,101 @@
+"""Whether what `teach` asks for makes sense: among the pairs of a run, and in its stages. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+from bindspace.errors import UserError, unknown
+from bindspace.settings import Pair, Teach, TrainRun
+
+
+class Stands(Protocol):
+    """What is asked of a stage that is to be run."""
+
+    name: str
+    pairs: list[Pair]
+    freeze: list[str]
+
+    @property
+    def members(self) -> set[str]:
+        """The modalities of its pairs."""
+        ...
+
+
+def check_teach(run: TrainRun, pairs: Collection[Pair]) -> None:
+    """Raises `UserError` for an item of `teach` that names what it cannot, or has a value out of range."""
+    seen: set[tuple[str, ...]] = set()
+    for teach in run.teach:
+        shown = named(teach)
+        _check_sides(shown, teach, run)
+        _check_values(shown, teach)
+        if tuple(teach.of) in seen:
+            raise UserError(f"{shown} is listed twice: keep one of the two")
+        seen.add(tuple(teach.of))
+        if not any(teaches(teach, pair, run.pivot) and pair.weight for pair in pairs):
+            raise UserError(
+                f"{shown}: {teach.of[0]} learns by way of its pair with the pivot, and {run.pivot}-{teach.of[0]} is "
+                "not trained: list that pair with a weight above 0, or leave teach out"
+            )
+
+
+def _check_sides(shown: str, teach: Teach, run: TrainRun) -> None:
+    if len(teach.of) != 2 or teach.of[0] == teach.of[1]:
+        raise UserError(f"{shown}: expected two different modalities, got {len(set(teach.of))}: write {{of: [A,B]}}")
+    for name in teach.of:
+        if name not in run.modality:
+            raise UserError(
+                unknown(f"modality in {shown}", name, run.modality, hint=f"select it with +modality={name}")
+            )
+    if run.pivot in teach.of:
+        raise UserError(
+            f"{shown}: {run.pivot} is the pivot, by way of which others are taught: name two others, first the one "
+            "that learns"
+        )
+
+
+def _check_values(shown: str, teach: Teach) -> None:
+    above = {"weight": teach.weight, "temperature": teach.temperature, "learner_temperature": teach.learner_temperature}
+    for name, value in above.items():
+        if value is not None and not value > 0:
+            raise UserError(f"{shown}: expected {name} to be more than 0, got {value}")
+    if teach.landmarks < 0 or teach.landmarks == 1:
+        raise UserError(f"{shown}: expected 2 landmarks or more, or 0 for all, got {teach.landmarks}")
+
+
+def named(teach: Teach) -> str:
+    """How an item is told to people."""
+    return f"teach {'-'.join(map(str, teach.of))!r}"
+
+
+def teaches(teach: Teach, pair: Pair, pivot: str) -> bool:
+    """Whether the pair is the one by way of which `teach` works: that of its learner with the pivot."""
+    return set(pair.of) == {pivot, teach.of[0]}
+
+
+def check_stages(
+    shown: str, learner: str, other: str, pivot: str, stages: Sequence[Stands], known: Collection[str]
+) -> None:
+    """Raises `UserError` where the learner's pair with the pivot is trained while the pivot or the other one moves, or
+    before these two have learned anything. `shown`: the setting that asks for it. `known`: what learned before the run.
+    """
+    learned = set(known)
+    for stage in stages:
+        moved = stage.members - set(stage.freeze)
+        if any(set(pair.of) == {pivot, learner} for pair in stage.pairs):
+            _check_stage(shown, (pivot, other), stage.name, moved, learned)
+        learned |= moved
+
+
+def _check_stage(shown: str, names: Iterable[str], stage: str, moved: set[str], learned: set[str]) -> None:
+    for name in names:
+        if name in moved:
+            raise UserError(
+                f"{shown}: {name} is trained in stage {stage!r} as well, and what teaches has to stand still: freeze it"
+                " there (schedule=pivot_first does), or leave this out"
+            )
+        if name not in learned:
+            raise UserError(
+                f"{shown}: before stage {stage!r} {name} has learned nothing that it could teach: train it in an "
+                "earlier stage, or leave this out"
+            )

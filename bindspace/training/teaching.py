@@ -1,0 +1,138 @@
+"""Terms of `teach`: a modality learns where its pivot stands among the vectors of another that it shares no event with.
+
+They are `unpaired`. What correspondence they use is that of the learner's row with its pivot, which is on record as the
+paired term of that pair; none of the learner with the landmarks is known to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bindspace.data import Manifest
+from bindspace.data.batch import Batch
+from bindspace.errors import UserError
+from bindspace.losses import content_keys, info_nce, transitive
+from bindspace.losses.transitive import perplexity, placed, proxies
+from bindspace.settings import Pair, Teach, TeachForm, TrainRun
+from bindspace.space import pair_name
+from bindspace.teach import check_stages, named, teaches
+from bindspace.training.distributed import ProcessRanks, gather_counts, gather_rows
+from bindspace.training.landmarks import Landmarks, landmarks_of
+from bindspace.training.unpaired import UnpairedTerm
+
+if TYPE_CHECKING:
+    from bindspace.training.module import Side
+    from bindspace.training.run import Session
+    from bindspace.training.schedule import Phase
+
+
+class Teacher(UnpairedTerm):
+    """One item of `teach`, with its landmarks."""
+
+    def __init__(self, teach: Teach, pivot: str, landmarks: Landmarks) -> None:
+        super().__init__(teach.of[0], pivot, landmarks)
+        self.teach = teach
+        self.name = pair_name(teach.of[0], teach.of[1], pivot)
+        self.metrics: dict[str, Tensor] = {}
+
+    def of(self, pair: Pair) -> bool:
+        """Whether this is the pair by way of which it teaches."""
+        return teaches(self.teach, pair, self.pivot)
+
+    def loss(self, sides: Mapping[str, Side], batch: Batch, counts: list[int]) -> Tensor:
+        """The weighted loss of this rank's rows of the pair; the mean over ranks is that of the whole batch.
+
+        `counts`: how many rows each rank has. Collective.
+        """
+        anchor, learner = sides[self.pivot], sides[self.learner]
+        device = learner.z_BD.device
+        with torch.autocast(device.type, enabled=False):
+            landmarks_MD = self.landmarks.on(device)
+            excluded_BM = self._excluded(anchor, batch, device)
+            q_BM = placed(anchor.z_BD, landmarks_MD, self.teach.temperature, excluded_BM)
+            loss = self._form(q_BM, landmarks_MD, excluded_BM, anchor, learner, counts)
+        if loss.requires_grad:
+            self.note(batch, gather_rows(learner.digests_B32, counts))
+        self.metrics = {"taught": loss.detach(), "perplexity": perplexity(q_BM) if len(q_BM) else loss.detach() * 0}
+        return self.teach.weight * loss
+
+    def _form(
+        self,
+        q_BM: Tensor,
+        landmarks_MD: Tensor,
+        excluded_BM: Tensor | None,
+        anchor: Side,
+        learner: Side,
+        counts: list[int],
+    ) -> Tensor:
+        temperature = self.teach.learner_temperature or self.teach.temperature
+        if self.teach.form is TeachForm.proxy:
+            keys: dict[str, Any] = {
+                "keys_a": content_keys(learner.digests_B32),
+                "keys_b": content_keys(anchor.digests_B32),
+            }
+            ranks = ProcessRanks(counts) if len(counts) > 1 else None
+            return info_nce(learner.z_BD, proxies(q_BM, landmarks_MD), 1 / temperature, **keys, ranks=ranks)
+        if not len(q_BM):
+            return learner.z_BD.sum()
+        share = len(q_BM) * len(counts) / sum(counts)
+        return share * transitive(learner.z_BD, q_BM, landmarks_MD, temperature, excluded_BM)
+
+    def _excluded(self, anchor: Side, batch: Batch, device: torch.device) -> Tensor | None:
+        """Which landmarks are of the row's own event, if any are. Raises `UserError` where a row has no other."""
+        events = _common(batch, self.pivot, self.learner)
+        ids = [batch.ids[event] for event in events]
+        groups = [batch.groups[event] if batch.groups else None for event in events]
+        mask_BM = self.landmarks.excluded(ids, groups, anchor.digests_B32)
+        if mask_BM is None:
+            return None
+        if bool((none := mask_BM.all(1)).any()):
+            raise UserError(
+                f"{named(self.teach)}: event {ids[int(none.nonzero()[0])]!r} has no landmark but its own:"
+                " raise landmarks, or add events to the source that they come from"
+            )
+        return mask_BM.to(device)
+
+    def figures(self, counts: list[int]) -> dict[str, float]:
+        """What is logged of the last batch, over all ranks. Collective."""
+        rows = gather_counts(torch.stack([self.metrics["taught"], self.metrics["perplexity"]]))
+        weights = torch.tensor(counts, device=rows.device, dtype=rows.dtype) / sum(counts)
+        taught, spread = rows[:, 0].mean(), weights @ rows[:, 1]
+        return {f"train/{self.name}/taught": float(taught), f"train/{self.name}/perplexity": float(spread)}
+
+
+def _common(batch: Batch, a: str, b: str) -> list[int]:
+    """The events of a batch that hold both."""
+    if a not in batch.rows or b not in batch.rows:
+        return []
+    rows: list[int] = batch.rows[a][torch.isin(batch.rows[a], batch.rows[b])].tolist()
+    return rows
+
+
+def check_teachers(run: TrainRun, phases: Sequence[Phase], train: Sequence[Manifest], still: Collection[str]) -> None:
+    """Raises `UserError` where a stage cannot teach what is asked, or no source holds landmarks.
+
+    `still`: the modalities of a space that is extended, which have learned before.
+    """
+    known = {name for name, config in run.modality.items() if config.weights is not None} | set(still)
+    for shown, learner, other in [(named(teach), *teach.of) for teach in run.teach]:
+        check_stages(shown, learner, other, run.pivot, phases, known)
+        if not any(each.uses(other) and each.uses(run.pivot) for each in train):
+            raise UserError(
+                f"{shown}: landmarks come from sources of {run.pivot} and {other}, and no source in data.train holds "
+                "both: add one, or leave this out"
+            )
+
+
+def teachers_of(session: Session, phase: Phase) -> list[Teacher]:
+    """The teachers of a phase, with landmarks from the training sources of the run."""
+    pivot = session.run.pivot
+    return [
+        Teacher(teach, pivot, landmarks_of(session, teach.of[1], teach.landmarks))
+        for teach in session.run.teach
+        if any(teaches(teach, pair, pivot) for pair in phase.pairs)
+    ]
