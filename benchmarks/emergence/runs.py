@@ -66,7 +66,13 @@ def validation(folder: Path) -> dict[str, float]:
     with (folder / "metrics.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             found |= {key: float(value) for key, value in row.items() if key.startswith("val/") and value}
-    return {key: round(value, 4) for key, value in sorted(found.items())}
+    return {_by_alphabet(key): round(value, 4) for key, value in sorted(found.items())}
+
+
+def _by_alphabet(metric: str) -> str:
+    """`val/text-audio/r10` and `val/audio-text/r10` are one figure: which side is the pivot does not matter."""
+    _, pair, figure = metric.split("/")
+    return f"val/{'-'.join(sorted(pair.split('-')))}/{figure}"
 
 
 def measure(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, Any]:

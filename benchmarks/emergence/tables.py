@@ -103,7 +103,7 @@ def table_row(cells: list[str]) -> str:
 
 def val_table(explored: dict[str, list[dict[str, Any]]], recipes: dict[str, Recipe]) -> list[str]:
     """What recipes reached on 1,000 events of validation: mean of both directions."""
-    metrics = ("audio-text/r1", "audio-text/r10", "image-audio/r10", "image-text/r10")
+    metrics = ("audio-text/r1", "audio-text/r10", "audio-image/r10", "image-text/r10")
     rows = table_head(["recipe", "what", "seeds", *metrics, "CPU-s"])
     for name, group in explored.items():
         cells = []

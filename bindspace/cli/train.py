@@ -132,7 +132,10 @@ def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
         return
     if data.train or data.val or data.test:
         raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
-    sources = data.dataset.sources([(pair.of[0], pair.of[1]) for pair in pairs], list(run.modality))
+    asked = [(pair.of[0], pair.of[1]) for pair in pairs]
+    landmarks = [(run.pivot, teach.of[1]) for teach in run.teach if len(teach.of) == 2]  # read, whether trained or not
+    asked += [each for each in dict.fromkeys(landmarks) if not any(set(each) == set(pair) for pair in asked)]
+    sources = data.dataset.sources(asked, list(run.modality))
     data.train, data.val, data.test = (list(sources.get(split, [])) for split in ("train", "val", "test"))
 
 
