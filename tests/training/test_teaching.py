@@ -231,7 +231,7 @@ def test_both_forms_draw_the_learner_to_where_its_pivot_stands(tmp_path, form):
     given = teacher(form=form, weight=5.0)
     module = BindModule(plain_space(), [Pair(["left", "middle"], weight=0.01)], steps=80, freeze=["middle", "right"])
     module.teachers, seen = [given], []
-    module.on_train_batch_end = lambda *_: seen.append(float(given.metrics["taught"]))
+    module.on_train_batch_end = lambda *_: seen.append(given.figures([8])["train/left-right/taught"])
     quiet_trainer(80, tmp_path).fit(module, datamodule=ByHand([[batch] * 80]))
     assert seen[-1] < 0.8 * seen[0]
     assert module.space.ledger.unpaired_steps("left", "right") == 80
