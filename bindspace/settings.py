@@ -166,6 +166,7 @@ class LossSettings:
     soft: SoftTargets = field(default_factory=SoftTargets)
     mask_above: float | None = None  # rows whose still pivots have a cosine above it are no negatives; None: off
     subspace: Subspace = field(default_factory=Subspace)
+    centroid: bool = False  # the sides of a pair meet at their mean, in the place of each other
     noise: float = 0.0  # length of the noise that is added to a still pivot's unit vectors, normalised again; 0: off
     local: bool = False  # several devices: each one's value is that of its own rows; gradients are the same
 

@@ -62,6 +62,8 @@ def check_run(run: TrainRun) -> list[Pair]:
         config.tune.check(f"modality.{name}.tune")
     pairs = resolve_pairs(run)
     check_validation(run, pairs)
+    if run.loss.centroid and run.loss.bank:
+        raise UserError("loss.centroid: past rows of loss.bank have no centroid: leave one of the two out")
     _check_sources(run)
     _check_heads(run)
     if run.extend is None and (untrained := unpaired(run, pairs)):

@@ -6,9 +6,10 @@ Usable in a Trainer of one's own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -23,6 +24,7 @@ from bindspace.errors import UserError
 from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
 from bindspace.losses import content_keys, info_nce, siglip
+from bindspace.losses.centroid import against_centroid
 from bindspace.losses.watch import hit_rate, mean_negatives
 from bindspace.pairs import moving
 from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair
@@ -216,10 +218,10 @@ class BindModule(L.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             asked |= self.shaping.asked(pair, a, b, keys if self.loss.mask_duplicates else {})
             a, b = self.shaping.moved(pair, a, b)
+            contrast: Callable[..., Tensor] = partial(info_nce, logit_scale=scale, **asked)
             if self.loss.kind is LossKind.siglip:
-                loss = siglip(a.z_BD, b.z_BD, scale, self.space.logit_bias(*pair.of), **asked)
-            else:
-                loss = info_nce(a.z_BD, b.z_BD, scale, **asked)
+                contrast = partial(siglip, logit_scale=scale, bias=self.space.logit_bias(*pair.of), **asked)
+            loss = against_centroid(contrast, a.z_BD, b.z_BD) if self.loss.centroid else contrast(a.z_BD, b.z_BD)
         if loss.requires_grad and pair.weight:
             digests = {side: gather_rows(x.digests_B32, counts) for side, x in zip(pair.of, (a, b), strict=True)}
             self._contributed.append((pair, batch, digests))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from plain import ByHand, plain_batch, plain_space, quiet_trainer
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from bindspace.errors import UserError
 from bindspace.losses import content_keys, info_nce
+from bindspace.losses.centroid import against_centroid
 from bindspace.losses.soft import near, soft_targets
 from bindspace.settings import DataSettings, LossKind, LossSettings, Pair, Precision, SoftTargets, Source, TrainRun
 from bindspace.settings import TrainerSettings as Trainer
@@ -70,6 +73,15 @@ def test_noise_is_that_of_the_step_and_leaves_no_mark_on_the_record(tmp_path):
     assert one[1] == again[1]
     assert all(x != y for x, y in zip(one[1], plain[1]))
     assert one[0].space.ledger.shaped_by("middle", "left") == []
+
+
+def test_sides_that_meet_at_their_mean_are_a_pair_as_ever(tmp_path):
+    z = sides()
+    module, seen = first_loss(tmp_path, freeze=(), pairs=STAR[:1], centroid=True)
+    expected = against_centroid(partial(info_nce, logit_scale=1 / 0.07), z["middle"], z["left"])
+    assert seen[0] == pytest.approx(float(expected), rel=1e-5)
+    assert module.space.ledger.trained_pairs() == [("left", "middle")]
+    assert module.space.ledger.shaped_by("left", "middle") == []
 
 
 def phase(freeze: list[str]) -> Phase:
