@@ -135,6 +135,23 @@ class LossKind(Enum):
 
 
 @dataclass
+class SoftTargets:
+    """`loss.soft.*`: targets that follow how near the pivots of a batch are to each other, where they stand still."""
+
+    weight: float = 0.0  # share of each row's target that is spread over the batch; 0: off
+    temperature: float = 0.1  # of the pivots' cosines that it is spread by
+
+
+@dataclass
+class Subspace:
+    """`loss.subspace.*`: others bind to the part of a still pivot's vectors that those of one modality can reach."""
+
+    of: str | None = None  # the modality whose training cells span it, which stands still; null: off
+    dim: int = 32  # how many of the space's dimensions it has
+    landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
+
+
+@dataclass
 class LossSettings:
     """`loss.*`: what is minimised for each pair, and its temperature."""
 
@@ -146,6 +163,11 @@ class LossSettings:
     bias: float = -10.0  # siglip: where the learned bias of a pair begins
     precision: Precision = Precision.float32  # of the matrix products; `auto`: bf16 where matrix units are there for it
     bank: int = 0  # past rows of each pair that serve as further negatives, stale; 0: none
+    soft: SoftTargets = field(default_factory=SoftTargets)
+    mask_above: float | None = None  # rows whose still pivots have a cosine above it are no negatives; None: off
+    subspace: Subspace = field(default_factory=Subspace)
+    centroid: bool = False  # the sides of a pair meet at their mean, in the place of each other
+    noise: float = 0.0  # length of the noise that is added to a still pivot's unit vectors, normalised again; 0: off
     local: bool = False  # several devices: each one's value is that of its own rows; gradients are the same
 
 

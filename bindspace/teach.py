@@ -1,4 +1,4 @@
-"""Whether what `teach` asks for makes sense: among the pairs of a run, and in its stages. Standard library only."""
+"""Whether what `teach` and `loss.subspace` ask for makes sense: in a run, and in its stages. Standard library only."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def check_teach(run: TrainRun, pairs: Collection[Pair]) -> None:
                 f"{shown}: {teach.of[0]} learns by way of its pair with the pivot, and {run.pivot}-{teach.of[0]} is "
                 "not trained: list that pair with a weight above 0, or leave teach out"
             )
+
+
+def check_subspace(run: TrainRun) -> None:
+    """Raises `UserError` for a subspace of a modality that cannot span one, or of a dim or landmarks out of range."""
+    subspace = run.loss.subspace
+    if subspace.of is None:
+        return
+    if subspace.of not in run.modality:
+        raise UserError(unknown("modality in loss.subspace.of", subspace.of, run.modality))
+    if subspace.of == run.pivot:
+        raise UserError(f"loss.subspace.of={run.pivot}: it is the pivot, whose part it is to be: name another modality")
+    if not 1 <= subspace.dim < run.dim:
+        raise UserError(f"loss.subspace.dim: expected 1 or more and fewer than dim={run.dim}, got {subspace.dim}")
+    if subspace.landmarks < 0 or subspace.landmarks == 1:
+        raise UserError(f"loss.subspace.landmarks: expected 2 or more, or 0 for all, got {subspace.landmarks}")
 
 
 def _check_sides(shown: str, teach: Teach, run: TrainRun) -> None:

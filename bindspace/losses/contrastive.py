@@ -32,6 +32,8 @@ def info_nce(
     ranks: Ranks | None = None,
     local: bool = False,
     tiled: bool | None = None,
+    near_BB: Tensor | None = None,
+    soft_BB: Tensor | None = None,
 ) -> Tensor:
     """The mean of both directions' losses over the batch's own rows: a scalar, exact, with gradients for all three.
 
@@ -49,6 +51,10 @@ def info_nce(
     the value is that of this rank's rows as queries, weighted so that the mean over ranks is the whole batch's; the
     gradients are the same, for twice the products.
 
+    `near_BB`, bool: couples that are no negatives. `soft_BB`: the target of each row of either side over the columns of
+    the other, rows that sum to 1, and 0 where a couple is no negative (`bindspace.losses.soft` makes both). The plain
+    form alone has them.
+
     `tiled`: None chooses by the number of rows. Where it is tiled, gradients are computed in the forward pass, and
     there is no second derivative.
     """
@@ -56,9 +62,12 @@ def info_nce(
         tiled = ranks is not None or products != "float32" or len(a_BD) >= PAYS
     if not tiled and (ranks is not None or products != "float32"):
         raise ValueError("expected tiled=True with ranks or bf16 products: the plain form has neither")
+    if tiled and not (near_BB is None and soft_BB is None):
+        raise ValueError(f"near_BB, soft_BB: expected a plain loss of fewer than {PAYS} rows, got tiles")
     keys = {"keys_a": keys_a, "keys_b": keys_b}
     if not tiled:
-        return info_nce_plain(a_BD, b_BD, logit_scale, **keys, events=events, bank=bank)
+        shaped = {"near_BB": near_BB, "soft_BB": soft_BB}
+        return info_nce_plain(a_BD, b_BD, logit_scale, **keys, events=events, bank=bank, **shaped)
     work = torch.float64 if a_BD.dtype == torch.float64 else torch.float32
     scale = torch.as_tensor(logit_scale, device=a_BD.device)
     task = Task(keys_a, keys_b, events, bank, products, ranks, local, torch.is_grad_enabled())

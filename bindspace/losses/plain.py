@@ -43,14 +43,18 @@ def info_nce_plain(
     keys_b: Tensor | None = None,
     events: Tensor | None = None,
     bank: Bank | None = None,
+    near_BB: Tensor | None = None,
+    soft_BB: Tensor | None = None,
 ) -> Tensor:
     """`info_nce`, in the words of its equation."""
     logits_BB = logit_scale * (a_BD @ b_BD.T)
     positive = None if events is None else events[:, None] == events[None, :]
-    if keys_a is not None and keys_b is not None:
-        ignored = not_negative(keys_a, keys_b)
+    if (ignored := _left_out(keys_a, keys_b, near_BB)) is not None:
         logits_BB = logits_BB.masked_fill(ignored if positive is None else ignored & ~positive, float("-inf"))
     past_a, past_b = _past_logits(a_BD, b_BD, logit_scale, keys_a, keys_b, bank)
+    if soft_BB is not None:
+        assert events is bank is None, "soft targets are over the rows of the batch, and name the positives"
+        return (_soft_entropy(logits_BB, soft_BB) + _soft_entropy(logits_BB.T, soft_BB)) / 2
     return (_cross_entropy(logits_BB, past_a, positive) + _cross_entropy(logits_BB.T, past_b, positive)) / 2
 
 
@@ -63,16 +67,25 @@ def siglip_plain(
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
     bank: Bank | None = None,
+    near_BB: Tensor | None = None,
 ) -> Tensor:
     """`siglip`, in the words of its equation."""
     z_BB = logit_scale * (a_BD @ b_BD.T) + bias
     off = ~torch.eye(len(z_BB), dtype=torch.bool, device=z_BB.device)
-    if keys_a is not None and keys_b is not None:
-        off = off & ~not_negative(keys_a, keys_b)
+    if (ignored := _left_out(keys_a, keys_b, near_BB)) is not None:
+        off = off & ~ignored
     total = F.softplus(-z_BB.diagonal()).sum() + torch.where(off, F.softplus(z_BB), 0.0).sum()
     for past in _past_logits(a_BD, b_BD, logit_scale, keys_a, keys_b, bank):
         total = total + (0.0 if past is None else F.softplus(past + bias).sum())
     return total / len(z_BB)
+
+
+def _left_out(keys_a: Tensor | None, keys_b: Tensor | None, near_BB: Tensor | None) -> Tensor | None:
+    """Couples off the diagonal that are no negatives: of equal content, or near each other."""
+    if keys_a is None or keys_b is None:
+        return near_BB
+    same_BB = not_negative(keys_a, keys_b)
+    return same_BB if near_BB is None else same_BB | near_BB
 
 
 def _same(rows_a: Tensor, rows_b: Tensor, columns_a: Tensor, columns_b: Tensor) -> Tensor:
@@ -99,3 +112,8 @@ def _cross_entropy(logits_BB: Tensor, past_BM: Tensor | None, positive: Tensor |
         return F.cross_entropy(logits, torch.arange(rows, device=logits.device))
     log_share = torch.where(positive, logits.log_softmax(1)[:, :rows], 0.0)
     return -(log_share.sum(1) / positive.sum(1)).mean()
+
+
+def _soft_entropy(logits_BB: Tensor, soft_BB: Tensor) -> Tensor:
+    aimed_BB = torch.where(soft_BB > 0, logits_BB, 0.0)  # 0 times -inf is no number
+    return (logits_BB.logsumexp(1) - (soft_BB * aimed_BB).sum(1)).mean()

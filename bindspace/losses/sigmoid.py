@@ -31,6 +31,7 @@ def siglip(
     ranks: Ranks | None = None,
     local: bool = False,
     tiled: bool | None = None,
+    near_BB: Tensor | None = None,
 ) -> Tensor:
     """The sum over all couples of -log sigmoid(+-(scale * cosine + bias)), by the number of rows: a scalar, exact.
 
@@ -41,8 +42,10 @@ def siglip(
         tiled = ranks is not None or products != "float32" or len(a_BD) >= PAYS
     if not tiled and (ranks is not None or products != "float32"):
         raise ValueError("expected tiled=True with ranks or bf16 products: the plain form has neither")
+    if tiled and near_BB is not None:
+        raise ValueError(f"near_BB: expected a plain loss of fewer than {PAYS} rows, got tiles")
     if not tiled:
-        return siglip_plain(a_BD, b_BD, logit_scale, bias, keys_a=keys_a, keys_b=keys_b, bank=bank)
+        return siglip_plain(a_BD, b_BD, logit_scale, bias, keys_a=keys_a, keys_b=keys_b, bank=bank, near_BB=near_BB)
     work = torch.float64 if a_BD.dtype == torch.float64 else torch.float32
     scale, bias = (torch.as_tensor(each, device=a_BD.device) for each in (logit_scale, bias))
     task = Task(keys_a, keys_b, None, bank, products, ranks, local, torch.is_grad_enabled())

@@ -40,6 +40,14 @@ def precision(asked: Precision, accelerator: str) -> str:
     return "bf16-mixed" if units.get("amx_bf16") or units.get("avx512_bf16") else "32-true"
 
 
+def loss_products(asked: Precision, device: torch.device) -> str:
+    """The arithmetic of a loss's matrix products. `auto`: bf16 where matrix units are there for it."""
+    if asked is Precision.auto:
+        units = device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
+        asked = Precision.bf16 if units else Precision.float32
+    return asked.value
+
+
 def threads(run: TrainRun) -> None:
     """Sets torch's threads: `trainer.threads`, or the cores that loading leaves free. More of them fight each other."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

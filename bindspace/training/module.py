@@ -6,9 +6,10 @@ Usable in a Trainer of one's own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -23,9 +24,10 @@ from bindspace.errors import UserError
 from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
 from bindspace.losses import content_keys, info_nce, siglip
+from bindspace.losses.centroid import against_centroid
 from bindspace.losses.watch import hit_rate, mean_negatives
 from bindspace.pairs import moving
-from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair, Precision
+from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair
 from bindspace.space import Space, pair_name
 from bindspace.training.bank import MemoryBank
 from bindspace.training.beginning import add_temperatures, new_ledger
@@ -40,7 +42,9 @@ from bindspace.training.freezing import (
     wholly_frozen,
 )
 from bindspace.training.groups import tower_groups
+from bindspace.training.machine import loss_products
 from bindspace.training.schedule import warmup_cosine
+from bindspace.training.shaping import Shaping
 from bindspace.training.teaching import Teacher
 
 TOWERS = "space.towers."  # before a tower's tensor in the state of the module
@@ -102,6 +106,7 @@ class BindModule(L.LightningModule):
         if space.ledger is None:
             space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
+        self.shaping = Shaping(self.loss, space.pivot, space.pivot in wholly_frozen(space, self.still))
         self.teachers: list[Teacher] = []  # terms between modalities that share no event
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
@@ -206,19 +211,22 @@ class BindModule(L.LightningModule):
         asked: dict[str, Any] = {
             **(keys if self.loss.mask_duplicates else {}),
             "bank": None if bank is None else bank.on(self.device),
-            "products": self.products,
+            "products": loss_products(self.loss.precision, self.device),
             "ranks": ProcessRanks(counts) if len(counts) > 1 else None,
             "local": self.loss.local,
         }
         with torch.autocast(self.device.type, enabled=False):
+            asked |= self.shaping.asked(pair, a, b, keys if self.loss.mask_duplicates else {})
+            a, b = self.shaping.moved(pair, a, b)
+            contrast: Callable[..., Tensor] = partial(info_nce, logit_scale=scale, **asked)
             if self.loss.kind is LossKind.siglip:
-                loss = siglip(a.z_BD, b.z_BD, scale, self.space.logit_bias(*pair.of), **asked)
-            else:
-                loss = info_nce(a.z_BD, b.z_BD, scale, **asked)
+                contrast = partial(siglip, logit_scale=scale, bias=self.space.logit_bias(*pair.of), **asked)
+            loss = against_centroid(contrast, a.z_BD, b.z_BD) if self.loss.centroid else contrast(a.z_BD, b.z_BD)
         if loss.requires_grad and pair.weight:
             digests = {side: gather_rows(x.digests_B32, counts) for side, x in zip(pair.of, (a, b), strict=True)}
             self._contributed.append((pair, batch, digests))
-        self._log_pair(name, loss, scale, a, b, counts)
+            self.shaping.note(pair, batch, digests)
+        self._log_pair(name, loss, scale, a, b, counts, asked.get("near_BB"))
         if bank is not None:
             bank.add(*(gather_rows(rows, counts) for rows in (a.z_BD, b.z_BD, *keys.values())))
         return loss
@@ -229,17 +237,10 @@ class BindModule(L.LightningModule):
             self.write(teacher.figures(counts))
         return loss
 
-    @property
-    def products(self) -> str:
-        """The arithmetic of the loss's matrix products."""
-        asked = self.loss.precision
-        if asked is Precision.auto:
-            units = self.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
-            asked = Precision.bf16 if units else Precision.float32
-        return asked.value
-
     @torch.no_grad()
-    def _log_pair(self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, counts: list[int]) -> None:
+    def _log_pair(
+        self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, counts: list[int], near_BB: Tensor | None
+    ) -> None:
         """Every `log_every`-th time that a pair is met; straight to the loggers: `self.log` costs 0.4 ms a figure.
 
         The accuracy is that of the global batch's first `WATCHED` rows, as queries against the whole of it.
@@ -249,6 +250,8 @@ class BindModule(L.LightningModule):
         z_a, z_b = (gather_rows(side.z_BD.detach(), counts) for side in (a, b))
         keys_a, keys_b = (content_keys(gather_rows(side.digests_B32, counts)) for side in (a, b))
         negatives = mean_negatives(keys_a, keys_b) if self.loss.mask_duplicates else len(z_a) - 1
+        if near_BB is not None:
+            negatives = len(z_a) - 1 - float(near_BB.sum(1).float().mean())
         bank = self._banks.get(name)
         metrics = {
             "loss": loss if not self.loss.local else gather_counts(loss[None]).mean(),
@@ -275,10 +278,10 @@ class BindModule(L.LightningModule):
         for pair, batch, digests in self._contributed:
             arrays = {name: tensor.cpu().numpy() for name, tensor in digests.items()}
             groups = gather_lists(batch.groups_of(pair.of[0], pair.of[1]))
-            source = self._source(batch)
-            self.space.ledger.record((pair.of[0], pair.of[1]), source=source, digests=arrays, groups=groups)
-        for teacher in self.teachers:
-            teacher.record(self.space.ledger, self._source)
+            told: dict[str, Any] = {"groups": groups, "shaped_by": self.shaping.shaped_by(pair)}
+            self.space.ledger.record((pair.of[0], pair.of[1]), self._source(batch), arrays, **told)
+        for term in [*self.teachers, *self.shaping.terms.values()]:
+            term.record(self.space.ledger, self._source)
         self._contributed.clear()
 
     def _source(self, batch: Batch) -> str:

@@ -38,6 +38,8 @@ from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule
 from bindspace.training.quiet import quiet
 from bindspace.training.schedule import Phase, resolve
+from bindspace.training.shaping import check_shaping
+from bindspace.training.subspace import part_of
 from bindspace.training.teaching import check_teachers, teachers_of
 from bindspace.training.throughput import FILE as THROUGHPUT
 from bindspace.training.throughput import ReportThroughput, StepClock, table
@@ -97,6 +99,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     space, still = new_space(run, pairs)
     phases, first_step = phases_of(run, pairs, events, still), 0
     check_teachers(run, phases, events.train, still)
+    check_shaping(run, phases)
     session = Session(run, folder, space, events, bad, still, phases, prepared(run, space, phases, still))
     if saved is not None and not 0 <= saved.phase < len(phases):
         raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
@@ -265,6 +268,7 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     data = data_of(session, phase, index, manifests)
     data.start_step = step * run.trainer.accumulate
     module.teachers = teachers_of(session, phase)
+    module.shaping.part = part_of(session, phase)
     trainer = trainer_of(session, phase, index, first_step + step)
     trained = sorted(phase.members - set(still_members(space, phase)))
     with faster(space, run.trainer, trained), one_sentence():

@@ -22,6 +22,7 @@ from bindspace.space import pair_name
 from bindspace.teach import check_stages, named, teaches
 from bindspace.training.distributed import ProcessRanks, gather_counts, gather_rows
 from bindspace.training.landmarks import Landmarks, landmarks_of
+from bindspace.training.subspace import learners
 from bindspace.training.unpaired import UnpairedTerm
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Teacher(UnpairedTerm):
         super().__init__(teach.of[0], pivot, landmarks)
         self.teach = teach
         self.name = pair_name(teach.of[0], teach.of[1], pivot)
-        self.metrics: dict[str, Tensor] = {}
+        self._last: tuple[Tensor, Tensor] | None = None  # the last batch's loss and q, for `figures`
 
     def of(self, pair: Pair) -> bool:
         """Whether this is the pair by way of which it teaches."""
@@ -57,7 +58,7 @@ class Teacher(UnpairedTerm):
             loss = self._form(q_BM, landmarks_MD, excluded_BM, anchor, learner, counts)
         if loss.requires_grad:
             self.note(batch, gather_rows(learner.digests_B32, counts))
-        self.metrics = {"taught": loss.detach(), "perplexity": perplexity(q_BM) if len(q_BM) else loss.detach() * 0}
+        self._last = loss.detach(), q_BM
         return self.teach.weight * loss
 
     def _form(
@@ -99,10 +100,12 @@ class Teacher(UnpairedTerm):
 
     def figures(self, counts: list[int]) -> dict[str, float]:
         """What is logged of the last batch, over all ranks. Collective."""
-        rows = gather_counts(torch.stack([self.metrics["taught"], self.metrics["perplexity"]]))
-        weights = torch.tensor(counts, device=rows.device, dtype=rows.dtype) / sum(counts)
-        taught, spread = rows[:, 0].mean(), weights @ rows[:, 1]
-        return {f"train/{self.name}/taught": float(taught), f"train/{self.name}/perplexity": float(spread)}
+        assert self._last is not None
+        loss, q_BM = self._last
+        share = len(q_BM) * len(counts) / sum(counts)
+        spread = share * perplexity(q_BM) if len(q_BM) else torch.zeros_like(loss)
+        taught, divided = gather_counts(torch.stack([loss, spread])).mean(0)
+        return {f"train/{self.name}/taught": float(taught), f"train/{self.name}/perplexity": float(divided)}
 
 
 def _common(batch: Batch, a: str, b: str) -> list[int]:
@@ -119,7 +122,8 @@ def check_teachers(run: TrainRun, phases: Sequence[Phase], train: Sequence[Manif
     `still`: the modalities of a space that is extended, which have learned before.
     """
     known = {name for name, config in run.modality.items() if config.weights is not None} | set(still)
-    for shown, learner, other in [(named(teach), *teach.of) for teach in run.teach]:
+    bound = [("loss.subspace", learner, str(run.loss.subspace.of)) for learner in learners(run, phases)]
+    for shown, learner, other in [*((named(teach), *teach.of) for teach in run.teach), *bound]:
         check_stages(shown, learner, other, run.pivot, phases, known)
         if not any(each.uses(other) and each.uses(run.pivot) for each in train):
             raise UserError(

@@ -58,16 +58,18 @@ def cache_vectors(
     if world_size() > 1 and not is_first_rank():
         dist.barrier()
     total = sum(len(work.column) for work in wanted)
-    found: dict[str, dict[str, CachedVectors]] = {}
+    readers = [Reader() for _ in wanted]
     with Progress("vectors of what stands still", total, shown=shown and total > 0) as progress:
-        for work in wanted:
+        for work, reader in zip(wanted, readers):
             work.cache.refresh()
-            reader, column = Reader(), work.column
             for window in _fill(space, work, reader, batch_size):
                 progress.advance(window)
             bad.add(reader.take_bad())
-            work.cache.refresh()
-            found.setdefault(column.name, {})[column.manifest.key] = _looked_up(work, reader)
+    for cache in caches.values():
+        cache.refresh()
+    found: dict[str, dict[str, CachedVectors]] = {}
+    for work, reader in zip(wanted, readers):  # after the last refresh: what is added moves the numbers of other files
+        found.setdefault(work.column.name, {})[work.column.manifest.key] = _looked_up(work, reader)
     if world_size() > 1 and is_first_rank():
         dist.barrier()
     return found

@@ -195,9 +195,10 @@ class Trained(L.Callback):
             torch.save({"gradients": found, "ledger": module.space.ledger.state()}, self.path)
 
 
-def gradients(place: Path, shares: list[list[Batch]], given: Teacher) -> dict[str, Any]:
+def gradients(place: Path, shares: list[list[Batch]], given: Teacher, micro_batch: int | None = None) -> dict[str, Any]:
     """The learner's gradients, and the ledger, of one step of as many ranks as there are shares."""
-    module = BindModule(plain_space(), [Pair(["left", "middle"])], steps=1, freeze=["middle", "right"])
+    pairs, still = [Pair(["left", "middle"])], ["middle", "right"]
+    module = BindModule(plain_space(), pairs, steps=1, freeze=still, micro_batch=micro_batch)
     module.teachers, ranks = [given], len(shares)
     strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True) if ranks > 1 else "auto"
     trainer = quiet_trainer(1, place.parent, devices=ranks, strategy=strategy, callbacks=[Trained(place)])
@@ -231,10 +232,22 @@ def test_both_forms_draw_the_learner_to_where_its_pivot_stands(tmp_path, form):
     given = teacher(form=form, weight=5.0)
     module = BindModule(plain_space(), [Pair(["left", "middle"], weight=0.01)], steps=80, freeze=["middle", "right"])
     module.teachers, seen = [given], []
-    module.on_train_batch_end = lambda *_: seen.append(float(given.metrics["taught"]))
+    module.on_train_batch_end = lambda *_: seen.append(given.figures([8])["train/left-right/taught"])
     quiet_trainer(80, tmp_path).fit(module, datamodule=ByHand([[batch] * 80]))
     assert seen[-1] < 0.8 * seen[0]
     assert module.space.ledger.unpaired_steps("left", "right") == 80
+
+
+@pytest.mark.parametrize("form", list(TeachForm))
+def test_chunks_teach_as_the_whole_batch_does(tmp_path, form):
+    batch = plain_batch({"middle": list(range(7)), "left": [0, 1, 2, 4, 5]}, 7)
+    one, other = (
+        gradients(tmp_path / f"{size}.pt", [[batch]], teacher({("id", "e1"): [0, 1]}, form=form), micro_batch=size)
+        for size in (None, 2)
+    )
+    for name, expected in one["gradients"].items():
+        assert torch.allclose(other["gradients"][name], expected, rtol=1e-4, atol=1e-6), name
+        assert expected.abs().max() > 1e-6
 
 
 @pytest.mark.process

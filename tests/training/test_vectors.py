@@ -124,6 +124,17 @@ def test_a_cache_that_was_cut_short_is_completed_to_the_same_bits(manifest, tmp_
     assert 0 < sum(counted(space)) <= EVENTS - 2
 
 
+@pytest.mark.parametrize("name", ["0", "z"])
+def test_a_file_of_another_run_shifts_no_vector_of_several_sources(manifest, tmp_path, name):
+    first, second = manifest.subset(range(10), "a"), manifest.subset(range(10, EVENTS), "b")
+    cached(new_space(), manifest.subset(range(8, 12), "c"), tmp_path / "c")
+    (path,) = (tmp_path / "c").glob("*/*.vectors")
+    path.rename(path.with_name(f"{name}.vectors"))  # before or behind what is written now
+    found = cache_vectors(new_space(), ["mark"], [first, second], BadRows(), tmp_path / "c", batch_size=4, shown=False)
+    both = [vectors.store.take(vectors.rows.ravel()) for vectors in found["mark"].values()]
+    assert torch.allclose(torch.cat(both), cached(new_space(), manifest, tmp_path / "alone"), atol=1e-6, equal_nan=True)
+
+
 def test_a_torn_block_is_told_by_its_checksum(manifest, tmp_path):
     whole = cached(new_space(), manifest, tmp_path / "c")
     (path,) = (tmp_path / "c").glob("*/*.vectors")
