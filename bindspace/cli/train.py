@@ -133,8 +133,11 @@ def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
     if data.train or data.val or data.test:
         raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
     asked = [(pair.of[0], pair.of[1]) for pair in pairs]
-    landmarks = [(run.pivot, teach.of[1]) for teach in run.teach if len(teach.of) == 2]  # read, whether trained or not
-    asked += [each for each in dict.fromkeys(landmarks) if not any(set(each) == set(pair) for pair in asked)]
+    still = [teach.of[1] for teach in run.teach if len(teach.of) == 2]
+    still += [run.loss.subspace.of] if run.loss.subspace.of else []
+    for name in dict.fromkeys(still):  # landmarks are read from events that the pair need not be trained on
+        if not any({run.pivot, name} == set(pair) for pair in asked):
+            asked.append((run.pivot, name))
     sources = data.dataset.sources(asked, list(run.modality))
     data.train, data.val, data.test = (list(sources.get(split, [])) for split in ("train", "val", "test"))
 

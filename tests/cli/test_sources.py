@@ -1,0 +1,42 @@
+"""Which sources a data set is asked for."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from bindspace.cli.train import with_sources
+from bindspace.data.dataset_config import DatasetConfig
+from bindspace.settings import DataSettings, LossSettings, Pair, Subspace, Teach, TrainRun
+
+
+@dataclass(kw_only=True)
+class Asked(DatasetConfig):
+    """Remembers what it was asked for."""
+
+    pairs: list = field(default_factory=list)
+
+    def sources(self, pairs, modalities):
+        self.pairs += pairs
+        return {}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"teach": [Teach(of=["sound", "words"]), Teach(of=["heat", "words"])]},
+        {"loss": LossSettings(subspace=Subspace(of="words"))},
+    ],
+)
+def test_landmarks_are_asked_for_where_no_pair_of_the_run_brings_them(settings):
+    """A space that is extended by a sound has words already, and the run trains no pair of them."""
+    run = TrainRun(pivot="view", modality=dict.fromkeys(["view", "words", "sound", "heat"]), **settings)
+    run.data = DataSettings(dataset=Asked())
+    with_sources(run, [Pair(of=["view", "sound"]), Pair(of=["view", "heat"])])
+    assert run.data.dataset.pairs == [("view", "sound"), ("view", "heat"), ("view", "words")]
+
+
+def test_a_pair_that_brings_the_landmarks_is_asked_for_once():
+    run = TrainRun(pivot="view", modality={}, teach=[Teach(of=["sound", "words"])])
+    run.data = DataSettings(dataset=Asked())
+    with_sources(run, [Pair(of=["words", "view"]), Pair(of=["view", "sound"])])
+    assert run.data.dataset.pairs == [("words", "view"), ("view", "sound")]
