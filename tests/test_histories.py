@@ -266,8 +266,8 @@ def joined(one: str, other: str, newcomer: str) -> str:
     """The first space with one tower of the second, by the library; the ledger takes both records over."""
     space, more = load(one), load(other, modalities=[newcomer])
     ledger = Ledger.new({})
-    ledger.inherit(space.ledger)
     ledger.inherit(load(other).ledger)
+    ledger.inherit(space.ledger)
     space.add_towers(more)
     space.ledger = ledger
     save(space, "joined")
