@@ -112,6 +112,7 @@ class ModalityConfig:
     cell: ClassVar[Cell] = Cell.path
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # other defaults of fields for size=small|base
     small: ClassVar[Mapping[str, Any]] = {}  # settings of a cheap instance, which the conformance kit builds
+    near: ClassVar[int] = 0  # fingerprints that differ in at most so many bits are taken for one content, re-encoded
     slow: ClassVar[str] = ""  # why a short run from random weights cannot beat chance, where it cannot
     not_exportable: ClassVar[str] = ""  # why `torch.export` cannot take the encoder, where it cannot
 
@@ -175,6 +176,15 @@ class ModalityConfig:
     def cues(self, sample: Any) -> dict[str, float]:
         """Plain numbers of a sample (duration, loudness): the benchmark tries how far they alone would get."""
         return {}
+
+    def fingerprint(self, sample: Any) -> bytes | None:
+        """A robust hash of what `read` returned, of one length: a copy that was re-encoded changes few of its bits.
+
+        With `data.near` the benchmark compares test media with training media by it, and takes two for near-duplicates
+        that differ in at most `near` bits. None: the sample has none. A plugin that does not define it has none at all:
+        then only equal bytes are found. `bindspace.fingerprints` has one for pictures and one for sounds.
+        """
+        return None
 
     def show(self, sample: Any) -> Image:
         """How a person looks at a sample, for reports."""

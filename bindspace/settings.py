@@ -82,6 +82,7 @@ class DataSettings:
     train: list[Source] = field(default_factory=list)
     val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
     test: list[Source] = field(default_factory=list)
+    near: list[Source] = field(default_factory=list)  # training data that test media are compared with, for near-copies
     choices: list[Choice] = field(default_factory=list)  # probes of the benchmark: right answers against tempting ones
     dataset: Any = (
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it

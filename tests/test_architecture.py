@@ -34,6 +34,7 @@ FOR_PLUGINS = {
     "bindspace.data.dataset_config", "bindspace.pictures", "bindspace.picture_config", "bindspace.sequences",
     "bindspace.format_config", "bindspace.space", "bindspace.ledger", "bindspace.sounds",
     "bindspace.towers", "bindspace.timm_trunk", "bindspace.files", "bindspace.progress", "bindspace.data.fragments",
+    "bindspace.fingerprints",
 }  # fmt: skip
 
 

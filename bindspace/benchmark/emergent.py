@@ -16,6 +16,7 @@ from torch import Tensor
 from bindspace.benchmark.between import Recalls, composed, control_rows, gap_of, probes
 from bindspace.benchmark.cell import Kept, Side, ceiling, clean, measure_cell, provenance, recalls
 from bindspace.benchmark.intervals import holm
+from bindspace.benchmark.near import Resemblance
 from bindspace.benchmark.overlap import Overlap
 from bindspace.benchmark.permutation import Permutations
 from bindspace.benchmark.pools import slices
@@ -47,13 +48,15 @@ def run_benchmark(
     kept: Kept | None = None,
     progress: bool = True,
     cache: Path | None = None,
+    near: Mapping[str, Resemblance] | None = None,
 ) -> dict[str, Any]:
     """Measures a space on a pool and returns the report (schema 1) as plain JSON values.
 
     `name`: what the space is called in the report. `untrained`: a fresh space of the same configs, to stand beside it.
     `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with vectors and ranks.
-    `cache`: a folder where the space's vectors are kept for the next time. Raises `UserError` where the pool is empty,
-    has fewer than two of the space's modalities, or the vectors are not finite.
+    `cache`: a folder where the space's vectors are kept for the next time. `near`: what `find_near` found, for the
+    overlap. Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or the vectors
+    are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))
@@ -64,9 +67,9 @@ def run_benchmark(
     caches = open_caches(space, modalities, cache)
     sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress, caches=caches)
     fresh = embed_pool(untrained, pool, modalities, settings.batch_size, "untrained", progress) if untrained else None
-    if kept is not None:
-        kept.sides.update(sides)
-    overlap = Overlap(space, pool)
+    kept = Kept() if kept is None else kept
+    kept.sides.update(sides)
+    overlap = Overlap(space, pool, near)
     cells, parts, k = [], [], sorted(set(settings.k))
     with Progress("measure", len(modalities) * (len(modalities) - 1), shown=progress) as bar:
         for a, b in itertools.permutations(modalities, 2):
@@ -78,8 +81,7 @@ def run_benchmark(
                 cell["ceiling"] = ceiling(sides[a], sides[b], pool, known, k)
             for part in slices(rank, sides[a].clusters, sides[a].events, sliced, primary(k), settings.seed):
                 parts.append({"query": a, "gallery": b, **part})
-            if kept is not None:
-                kept.ranks[f"{a}>{b}"] = torch.stack([rank, sides[a].clusters])
+            kept.ranks[f"{a}>{b}"] = torch.stack([rank, sides[a].clusters])
             cells.append(cell)
             bar.advance()
     _adjust(cells)
@@ -96,6 +98,7 @@ def run_benchmark(
         "gap": [gap_of(sides[a], sides[b], k, measured) for a, b in itertools.combinations(modalities, 2)],
         **({"slices": parts} if parts else {}),
         **_further(sides, pool, columns, space.pivot, settings, measured),
+        **({} if near is None else {"near": {each: found.describe(each, pool) for each, found in near.items()}}),
         "ledger": space.ledger.summary() if space.ledger else {},
     }
 

@@ -11,6 +11,7 @@ from bindspace.benchmark.cell import Kept
 from bindspace.benchmark.choices import measure_choices
 from bindspace.benchmark.emergent import run_benchmark
 from bindspace.benchmark.html import Page
+from bindspace.benchmark.near import find_near
 from bindspace.benchmark.report import join_pools, print_table, top_pool, write_report
 from bindspace.benchmark.retention import retention
 from bindspace.data import BadRows, Manifest, Reader, load_pool
@@ -39,8 +40,9 @@ def measure_pools(
 
     `name`: what the space is called in the report. `untrained`: a space to stand beside it. `ancestor`: the space that
     it extends, for the report's `retention`. A data set plugin (`data.dataset`) says how its attributes are put into
-    words, and what each modality can know. Cells that cannot be read are listed in `out/bad_rows.jsonl`. `cache`: a
-    folder where the space's vectors are kept for the next time.
+    words, and what each modality can know. `data.near`: training data in which near-duplicates are looked for. Cells
+    that cannot be read are listed in `out/bad_rows.jsonl`. `cache`: a folder where the space's vectors are kept for the
+    next time.
     """
     from rich.console import Console
 
@@ -59,17 +61,11 @@ def measure_pools(
         names = settings.modalities or shared(space, sources)
         pool = load_pool(sources, space.configs, names, reader, data.max_bad_fraction, bad)
         kept = Kept()
+        near = find_near(pool, data.near, data.max_bad_fraction, bad, progress) if data.near else None
         reports[pool_name] = run_benchmark(
-            space,
-            pool,
-            settings,
-            name=name,
-            untrained=untrained,
-            known=known,
-            kept=kept,
-            progress=progress,
-            cache=cache,
-        )
+            space, pool, settings, name=name, untrained=untrained, known=known, kept=kept, progress=progress,
+            cache=cache, near=near,
+        )  # fmt: skip
         if ancestor is not None:
             reports[pool_name]["retention"] = retention(space, ancestor, pool, settings, progress=progress)
         ranks[pool_name] = kept.ranks

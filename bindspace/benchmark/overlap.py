@@ -1,15 +1,16 @@
-"""What of a pool the weights have met in training, by content hash, and which of its events are clean."""
+"""What of a pool the weights have met in training, by content hash and resemblance, and which events are clean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bindspace.modality import Cell
 
 if TYPE_CHECKING:
+    from bindspace.benchmark.near import Resemblance
     from bindspace.data.pool import Pool
     from bindspace.space import Space
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 class Overlap:
     """The pool against the ledger. Counts are None where the ledger is absent or unknown: nothing can be said then.
 
-    Near-duplicates are not covered: one changed byte is another content.
+    To the ledger one changed byte is another content. `near`: what `find_near` found, which needs no ledger; None: not
+    looked for.
     """
 
-    def __init__(self, space: Space, pool: Pool) -> None:
-        self.space, self.pool = space, pool
+    def __init__(self, space: Space, pool: Pool, near: Mapping[str, Resemblance] | None = None) -> None:
+        self.space, self.pool, self.near = space, pool, near
         ledger = space.ledger
         self.known = ledger is not None and ledger.unknown_reason is None
         self._seen: dict[str, np.ndarray] = {}
@@ -32,31 +34,44 @@ class Overlap:
             self._seen[name] = ledger.seen(name, digests)
         self._groups = ledger.seen_groups(pool.groups)
 
-    def counts(self, query: str, gallery: str) -> dict[str, int | None]:
-        """Items of either side and of the pivot, and events by their group, that were in training."""
-        if not self.known:
-            return dict.fromkeys(("query", "gallery", "pivot", "group"))
-        seen = {"query": query, "gallery": gallery, "pivot": self.space.pivot}
-        counts: dict[str, int | None] = {
-            side: int(self._seen[name].sum()) if name in self._seen else None for side, name in seen.items()
-        }
-        return {**counts, "group": int(self._groups.sum())}
+    def counts(self, query: str, gallery: str) -> dict[str, Any]:
+        """Items of either side and of the pivot, and events by their group, that were in training.
+
+        Where near-duplicates were looked for, `near` holds the same of them, copies counted too.
+        """
+        names = {"query": query, "gallery": gallery, "pivot": self.space.pivot}
+        counts: dict[str, Any] = {side: _total(self._seen.get(name)) for side, name in names.items()}
+        counts["group"] = _total(self._groups) if self.known else None
+        if self.near is not None:
+            near = {name: found.near for name, found in self.near.items()}
+            counts["near"] = {side: _total(near.get(name)) for side, name in names.items()}
+        return counts
 
     def clean_events(self, query: str, gallery: str) -> list[bool] | None:
-        """Which events have neither media of the two sides or the pivot, nor a group, that was in training.
+        """Which events have neither media of the two sides or the pivot, nor a group, that was in training, or near it.
 
-        Values do not count (short captions are alike without being copied): their number stands in `counts`.
+        Values do not count (short captions are alike without being copied): their number stands in `counts`. None where
+        nothing is known: no ledger, and near-duplicates were not looked for.
         """
-        if not self.known:
+        if not self.known and self.near is None:
             return None
-        clean = ~self._groups
-        for name in {query, gallery, self.space.pivot} & set(self._seen):
+        clean = ~self._groups if self.known else np.ones(len(self.pool.ids), bool)
+        near = {name: found.near for name, found in (self.near or {}).items()}
+        for name in {query, gallery, self.space.pivot} & set(self.pool.items):
             if self.space.configs[name].cell is Cell.path:
-                touched = [
-                    event for item, seen in zip(self.pool.items[name], self._seen[name]) if seen for event in item.event
-                ]
-                clean[touched] = False
+                for touched in (self._seen.get(name), near.get(name)):
+                    clean[self._events(name, touched)] = False
         return clean.tolist()
+
+    def _events(self, name: str, touched: np.ndarray | None) -> list[int]:
+        """The events of the items that are marked."""
+        if touched is None:
+            return []
+        return [event for item, mark in zip(self.pool.items[name], touched) if mark for event in item.event]
+
+
+def _total(marks: np.ndarray | None) -> int | None:
+    return None if marks is None else int(marks.sum())
 
 
 def restrict(events: Sequence[Sequence[int]], keep: Sequence[bool]) -> tuple[list[int], list[list[int]]]:

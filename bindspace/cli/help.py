@@ -45,7 +45,8 @@ matrix.png into out. Sources of one `pool` are measured together.
 
 examples:
   bindspace benchmark space=outputs/quickstart/latest/space 'data.test=[{path: my/test}]' out=report
-  bindspace benchmark space=S 'data.test=[{path: C}]' out=R 'benchmark.modalities=[audio,text]'"""
+  bindspace benchmark space=S 'data.test=[{path: C}]' out=R 'benchmark.modalities=[audio,text]'
+  bindspace benchmark space=S 'data.test=[{path: C}]' 'data.near=[{path: TRAIN}]' out=R"""
 
 
 def train_help(folders: Sequence[Path] = ()) -> str:

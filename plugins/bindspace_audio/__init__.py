@@ -33,6 +33,7 @@ class AudioConfig(ModalityConfig):
         "base": {"trunk": Trunk.vit, "window": 400, "fft": 1024, "hop": 160, "mels": 128, "width": 768},
     }
 
+    near: ClassVar[int] = 40  # of 256 bits
     small: ClassVar[Mapping[str, Any]] = {"clip_seconds": 1.0, "channels": [8, 16, 24], "width": 64}
 
     rate: int = 16000  # what everything is resampled to, Hz
@@ -144,6 +145,12 @@ class AudioConfig(ModalityConfig):
 
         power = float(np.square(sample, dtype=np.float64).mean())
         return {"duration": len(sample) / self.rate, "loudness": 10 * np.log10(power + 1e-12)}
+
+    def fingerprint(self, sample: np.ndarray) -> bytes | None:
+        """Of power by band and time: the same for another format, rate or loudness of the whole sound."""
+        from bindspace.fingerprints import sound_hash
+
+        return sound_hash(sample, self.rate)
 
     def show(self, sample: np.ndarray) -> Image:
         """The log-mel spectrogram, low bands below, quiet dark and loud bright."""

@@ -31,6 +31,7 @@ class ImageConfig(PictureConfig):
     expects: ClassVar[str] = (
         "a picture (JPEG, PNG, WebP; grey, palette or colour, 8 bits a channel, opaque) or an array (H, W, 3) of uint8"
     )
+    near: ClassVar[int] = 48  # of 256 bits
     channels: ClassVar[int] = 3
     mean: ClassVar[tuple[float, ...] | None] = MEAN
     std: ClassVar[tuple[float, ...] | None] = STD
@@ -82,6 +83,12 @@ class ImageConfig(PictureConfig):
         colour = 0.5 + 0.5 * np.cos(2 * np.pi * (0.3 * concept + np.array([0, 1 / 3, 2 / 3])))
         picture = field * colour + (1 - field) * rng.uniform(0.1, 0.4)
         return png((255 * picture).round().astype(np.uint8)), {}
+
+    def fingerprint(self, sample: np.ndarray) -> bytes | None:
+        """Of grey values: the same for another format, quality or size of the whole picture."""
+        from bindspace.fingerprints import picture_hash
+
+        return picture_hash(sample)
 
     def show(self, sample: np.ndarray) -> Image:
         """The picture itself."""

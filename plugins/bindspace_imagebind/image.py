@@ -31,6 +31,7 @@ class ImageImagebindConfig(ImagebindConfig):
         " or a video file (MP4, MOV, WebM, MKV, AVI)"
     )
     extra: ClassVar[bool] = False
+    near: ClassVar[int] = 48  # of 256 bits, as in bindspace's own image
 
     channels: int = 1280
     layers: int = 32
@@ -80,6 +81,10 @@ class ImageImagebindConfig(ImagebindConfig):
         from bindspace_imagebind.towers import ImageTower
 
         return ImageTower(shape)
+
+    def fingerprint(self, sample: np.ndarray) -> bytes | None:
+        """As bindspace's own image makes it; a video has none."""
+        return self.plain().fingerprint(sample) if sample.ndim == 3 else None
 
     def show(self, sample: np.ndarray) -> Image:
         """The picture, or the first frame of the middle clip."""

@@ -64,6 +64,7 @@ class OpenClipImageConfig(OpenClipConfig):
 
     modality: ClassVar[str] = "image"
     other: ClassVar[str] = "text"
+    near: ClassVar[int] = 48  # of 256 bits, as in bindspace's own image
     expects: ClassVar[str] = "a picture that Pillow opens, 8 bits a channel, or an array (H, W, 3) of uint8"
 
     mean: tuple[float, ...] = ()  # of red, green, blue in 0..1; empty: as the weights say, else CLIP's
@@ -139,6 +140,12 @@ class OpenClipImageConfig(OpenClipConfig):
         field = example_field(rng, concept, 64)[:, :, None]
         colour = 0.5 + 0.5 * np.cos(2 * np.pi * (0.3 * concept + np.array([0, 1 / 3, 2 / 3])))
         return png((255 * field * colour).round().astype(np.uint8)), {}
+
+    def fingerprint(self, sample: np.ndarray) -> bytes | None:
+        """Of grey values: the same for another format, quality or size of the whole picture."""
+        from bindspace.fingerprints import picture_hash
+
+        return picture_hash(sample)
 
     def show(self, sample: np.ndarray) -> Image:
         """The picture itself."""

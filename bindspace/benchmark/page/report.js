@@ -69,7 +69,8 @@ function fact(value, label) {
 function drawCell(name, cell) {
   const report = pools[name], ks = report.protocol.k.map(String), k = String(report.protocol.primary_k);
   const p = cell.p_holm === null ? cell.p : cell.p_holm;
-  const overlap = Object.entries(cell.overlap).filter(([, count]) => count !== null).map(([side, count]) => `${side} ${count}`).join(", ");
+  const counted = (counts) => Object.entries(counts).filter(([, count]) => typeof count === "number").map(([side, count]) => `${side} ${count}`).join(", ");
+  const overlap = counted(cell.overlap);
   const rows = ks.map((each) => [`R@${each}`, percent(cell.recall[each]), cell.ci95[each].map(percent).join("–"), percent(cell.chance[each]),
     percent(cell.shuffled[each]), percent(cell.untrained?.[each]), percent(cell.ceiling?.[each]), percent(cell.recall_clean?.[each])]);
   const legs = cell.legs.filter((path) => path.length > 1).map((path) => make("p", { class: "quiet" }, "Legs: " +
@@ -81,7 +82,8 @@ function drawCell(name, cell) {
     make("p", {}, `Status: ${cell.status}. `, make("span", { class: "quiet" }, words[cell.status] || "")),
     make("div", { class: "facts" }, fact(`${percent(cell.recall[k])} %`, `R@${k} of ${cell.n} queries among ${cell.gallery_size}`),
       fact(String(cell.median_rank), "median rank"), fact(p < 0.001 ? p.toExponential(0) : p.toFixed(3), cell.p_holm === null ? "p by permutation" : "p after Holm"),
-      fact(overlap || "unknown", "items that were in training")),
+      fact(overlap || "unknown", "items that were in training"),
+      cell.overlap.near ? fact(counted(cell.overlap.near) || "unknown", "items that resemble training media") : null),
     table(["", "recall", "95 %", "chance", "shuffled", "untrained", "ceiling", "clean"], rows),
     told.length ? make("p", { class: "quiet" }, told.join("; ")) : null, ...legs, ...drawExamples(name, cell));
 }
