@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -19,6 +20,22 @@ def percent(share: float) -> str:
 def interval(ends: Sequence[float]) -> str:
     """Two shares in percent, from low to high."""
     return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
+
+
+def beside_status(report: Mapping[str, Any]) -> str:
+    """What the ledger says beside the statuses, by pair and of the whole; empty where it says nothing more."""
+    cells = {"-".join(sorted((cell["query"], cell["gallery"]))): cell for cell in report["pairs"]}  # without direction
+    found = [f"{pair}: {', '.join(words)}" for pair, cell in cells.items() if (words := list(_told(cell)))]
+    chose = dict.fromkeys(metric for cell in cells.values() for metric in cell["selected_on"] or [])
+    found += [f"selected on {', '.join(chose)}"] if chose else []
+    return f"On record beside the status: {'; '.join(found)}." if found else ""
+
+
+def _told(cell: Mapping[str, Any]) -> Iterator[str]:
+    if cell["unpaired_steps"]:
+        yield f"unpaired steps {cell['unpaired_steps']}"
+    if cell["shaped_by"]:
+        yield f"shaped by {', '.join(cell['shaped_by'])}"
 
 
 def _escaped(text: str) -> str:

@@ -10,7 +10,7 @@ from bindspace.benchmark.compare import RANKS, ranks_bytes
 from bindspace.benchmark.emergent import EMERGENT, TRAINED
 from bindspace.benchmark.further import further_lines
 from bindspace.benchmark.html import Page
-from bindspace.benchmark.layout import interval, percent, table
+from bindspace.benchmark.layout import beside_status, interval, percent, table
 from bindspace.benchmark.matrix import matrix_png
 from bindspace.benchmark.near import near_words
 from bindspace.files import json_bytes, write_together
@@ -97,7 +97,7 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
             "",
             *table(_retrieval_header(report), (_retrieval_row(cell, report) for cell in cells)),
         ]
-    for words in filter(None, (_declared(report), near_words(report))):
+    for words in filter(None, (beside_status(report), _declared(report), near_words(report))):
         lines += ["", words]
     if report.get("retention"):
         header = ["query → gallery", *(f"R@{k}, before → after" for k in protocol["k"]), "vectors"]
@@ -194,7 +194,7 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
         _print_retention(pool, console)
         if protocol["left_out"] or protocol["bad"]:
             console.print(_left_out(protocol), highlight=False)
-        for words in filter(None, (_declared(pool), near_words(pool))):
+        for words in filter(None, (beside_status(pool), _declared(pool), near_words(pool))):
             console.print(words, highlight=False, soft_wrap=True)
 
 

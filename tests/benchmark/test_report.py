@@ -146,3 +146,26 @@ def test_what_is_declared_of_foreign_weights_stands_beside_the_figures(tmp_path)
     assert words in printed(found, width=120)
     statuses = {text.get_text() for text in draw_matrix(found).axes[0].texts}
     assert {"declared-trained", "declared-emergent"} <= statuses
+
+
+def test_losses_without_pairs_and_what_chose_the_weights_stand_beside_the_statuses():
+    generator = torch.Generator().manual_seed(0)
+    vectors = {name: torch.randn(20, 8, generator=generator) for name in STAR[:3]}
+    ledger = Ledger.new(dict.fromkeys(STAR[:3], "random"))
+    for name in STAR[1:3]:
+        ledger.record(("sight", name), "0" * 64, {"sight": [bytes([1] * 32)], name: [bytes([9] * 32)]})
+    quiet = run_benchmark(
+        make_space(8, STAR[:3], ledger), Pool(vectors), BenchmarkSettings(permutations=50), progress=False
+    )
+    assert "On record beside the status" not in render_markdown(quiet) + printed(quiet, width=120)
+    media = {"touch": [bytes([2] * 32)], "sound": []}
+    ledger.record(("touch", "sound"), "0" * 64, media, kind="unpaired", shaped_by=["sight"])
+    ledger.select("val/sight-sound/r10")
+    found = run_benchmark(
+        make_space(8, STAR[:3], ledger), Pool(vectors), BenchmarkSettings(permutations=50), progress=False
+    )
+    words = (
+        "On record beside the status: sound-touch: unpaired steps 1, shaped by sight; selected on val/sight-sound/r10."
+    )
+    assert words in render_markdown(found)
+    assert words in printed(found, width=200)
