@@ -45,3 +45,7 @@ class DatasetConfig:
     def classes(self) -> dict[str, list[str]]:
         """All classes of an attribute column to choose from, those too that no row has; not said: those of rows."""
         return {}
+
+    def names(self) -> dict[str, dict[str, list[str]]]:
+        """By attribute column, the words for a class that has several: its score is that of the best of them."""
+        return {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,14 +17,15 @@ from bindspace.files import write_text
 from bindspace.settings import Source
 
 MANIFEST = "manifest.jsonl"
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
 
 @dataclass(kw_only=True)
 class OwnedConfig(DatasetConfig):
     """A data set in the folder and the files that its owner distributes.
 
-    An adapter gives the class variables, `rows(split)`, and where they apply `templates()` and `classes()`. The paths
-    in its rows are relative to `folder`, or to the manifest's folder where `converts` says that `convert` writes the
+    An adapter gives the class variables, `rows(split)`, and where they apply `classes()` and `names()`. The paths in
+    its rows are relative to `folder`, or to the manifest's folder where `converts` says that `convert` writes the
     media. A row whose file is not there is a row without that cell: it is counted as left out, and its labels stay.
     """
 
@@ -54,6 +56,10 @@ class OwnedConfig(DatasetConfig):
         used = [split for split in ("train", "val", "test") if split in self.splits and (pairs or split == "test")]
         return {"train": [], "val": [], "test": []} | {split: [self._source(split)] for split in used}
 
+    def templates(self) -> dict[str, list[str]]:
+        """CLIP's 80 for `label`: ImageBind's for every modality, sounds and depth too (2305.05665, appendix B.3)."""
+        return {"label": ["clip"]}
+
     def need(self, path: str, what: str, where: str | None = None) -> Path:
         """The path of a file or folder of the owner's. Raises `AbsentError`: what to download from where into which."""
         if not self.folder:
@@ -79,7 +85,7 @@ class OwnedConfig(DatasetConfig):
         """The rows of a CSV file of the owner's that has a header with at least these columns."""
         file = self.need(path, what, where)
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, skipinitialspace=True)
+            reader = csv.DictReader(lines)
             if lacking := [name for name in columns if name not in (reader.fieldnames or [])]:
                 raise UserError(
                     f"{self.title}: {file} has no column {lacking[0]!r} but {', '.join(reader.fieldnames or [])}: "
@@ -101,6 +107,33 @@ class OwnedConfig(DatasetConfig):
         return Source(str(manifest), root=None if self.converts else self.folder)
 
 
+def clip_in(found: Mapping[str, str], video: str, start: float, seconds: float = 10) -> str | None:
+    """The file of a clip of a YouTube video, by any of the names in use, in what `files_by_stem` found.
+
+    `ID_START` with six digits is VGGSound's, `ID_START_END` in milliseconds that of ImageBind's authors, `YID` that of
+    AudioSet's tagging code. A file that is only named `ID` is taken for the clip, not for the whole video.
+    """
+    end = start + seconds
+    ends = [f"{start:g}_{end:g}", f"{start:.3f}_{end:.3f}", f"{round(1000 * start)}_{round(1000 * end)}"]
+    for name in (video, f"Y{video}"):
+        for stem in (*(f"{name}_{each}" for each in (f"{int(start):06d}", f"{start:g}", *ends)), name):
+            if stem in found:
+                return found[stem]
+    return None
+
+
 def first_there(folder: Path, paths: Iterable[str]) -> str | None:
     """The first of the paths, relative to the folder, that is a file there."""
     return next((path for path in paths if (folder / path).is_file()), None)
+
+
+def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
+    """The files of any depth below the folder that end so, as stem -> relative path; of equal stems the first path."""
+    found: dict[str, str] = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (thousands of names)
+            if suffix.lower() in suffixes:
+                found.setdefault(stem, (Path(place) / name).relative_to(folder).as_posix())
+    return found
