@@ -33,7 +33,7 @@ class SunRgbdConfig(OwnedConfig):
     has filled, as the paper says; its bits are rotated, which `depth.sunrgbd` tells the plugins.
     """
 
-    name: ClassVar[str] = "sun_rgbd"
+    name: ClassVar[str] = "sunrgbd"
     title: ClassVar[str] = "SUN RGB-D"
     home: ClassVar[str] = "https://rgbd.cs.princeton.edu"
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
