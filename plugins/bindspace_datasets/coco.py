@@ -42,8 +42,7 @@ class CocoConfig(OwnedConfig):
     def _captions(self, split: str) -> Iterator[tuple[str, list[str]]]:
         """The pictures of a split, by their path below `folder`, and what is said of each."""
         file = self.need("dataset_coco.json", "Karpathy's split", HOME)
-        for entry, captions in karpathy_split(file, KARPATHY[split]):
-            yield f"{entry['filepath']}/{entry['filename']}", captions
+        yield from karpathy_split(file, KARPATHY[split], ["filepath", "filename"])
 
 
 @dataclass(kw_only=True)

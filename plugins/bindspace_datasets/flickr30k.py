@@ -41,8 +41,7 @@ class Flickr30kConfig(OwnedConfig):
 
     def _split(self, split: str) -> Iterator[tuple[str, list[str]]]:
         file = self.need("dataset_flickr30k.json", "Karpathy's split (for the owner's captions: split=all)", HOME)
-        for entry, captions in karpathy_split(file, [split]):
-            yield entry["filename"], captions
+        yield from karpathy_split(file, [split], ["filename"])
 
     def _all(self) -> Iterator[tuple[str, list[str]]]:
         file = self.need(TOKENS, "its captions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ HOME = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.z
 CAPTIONS = 5  # of a picture that count; a few of COCO's have six or seven
 
 
-def karpathy_split(file: Path, splits: Collection[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """The entries of `dataset_*.json` in some of its splits, each with its first five captions."""
+def karpathy_split(file: Path, splits: Collection[str], path: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """The pictures of `dataset_*.json` in some of its splits: their path, made of these keys, and five captions."""
     for entry in read_json(file, "images"):
         try:
             if entry["split"] in splits:
-                yield entry, [sentence["raw"].strip() for sentence in entry["sentences"]][:CAPTIONS]
+                captions = [sentence["raw"].strip() for sentence in entry["sentences"]]
+                yield "/".join(entry[key] for key in path), captions[:CAPTIONS]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{file}: expected images with filename, split and sentences ({error!r}): download it again"
+                f"{file}: expected images with split, sentences, {', '.join(path)} ({error!r}): download it again"
             ) from error
 
 

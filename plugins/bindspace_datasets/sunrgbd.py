@@ -40,12 +40,13 @@ class SunRgbdConfig(OwnedConfig):
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
         """`image`, `depth` with its camera, and `label` where the room is of one of the 19 kinds."""
+        name = LISTS[self.checked(split)]
         lists = self.need(SPLIT, "its split (SUNRGBDtoolbox.zip)", f"{self.home}/data/SUNRGBDtoolbox.zip")
-        places = [_place(text) for text in cell_texts(read_v5(lists, [LISTS[self.checked(split)]])[LISTS[split]])]
+        places = [_place(text) for text in cell_texts(read_v5(lists, [name])[name])]
         base = self.need("SUNRGBD", "its images (SUNRGBD.zip, 6.4 GB)", f"{self.home}/data/SUNRGBD.zip").parent
         if absent := [place for place in places if not (base / place / "scene.txt").is_file()]:
             raise AbsentError(
-                f"{self.title}: {len(absent)} of the {len(places)} folders of {LISTS[split]} are not in {base}, e.g. "
+                f"{self.title}: {len(absent)} of the {len(places)} folders of {name} are not in {base}, e.g. "
                 f"{absent[0]}/scene.txt: unpack SUNRGBD.zip of {self.home} there again"
             )
         rows = [self._row(base, place) for place in places]
