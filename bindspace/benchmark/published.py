@@ -23,11 +23,11 @@ from bindspace.benchmark.prompting import expand
 from bindspace.benchmark.published_table import print_table, render_markdown
 from bindspace.benchmark.retrieval import scores
 from bindspace.benchmark.zero_shot import class_vectors, classes_of, classify, labels_of
-from bindspace.data import BadRows, Reader, load_pool
+from bindspace.data import BadRows, Manifest, Reader, load_pool
 from bindspace.data.bad_rows import LISTING
 from bindspace.errors import AbsentError, UserError, unknown
 from bindspace.files import json_bytes, write_together
-from bindspace.settings import BenchmarkSettings, DataSettings, Published
+from bindspace.settings import BenchmarkSettings, DataSettings, Published, Source
 from bindspace.vector_cache import open_caches
 
 if TYPE_CHECKING:
@@ -124,10 +124,8 @@ class _Table:
             return {"blank": str(error), "failed": True}
 
     def _measure(self, row: Published, dataset: DatasetConfig) -> dict[str, Any]:
-        sources = dataset.sources([], self.space.modalities)["test"]
         names = [row.query, row.gallery] if row.metric.startswith(RECALL) else [row.query]
-        reader = Reader(self.data.memory_gb)
-        pool = load_pool(sources, self.space.configs, names, reader, self.data.max_bad_fraction, self.bad)
+        pool = self._load(dataset.sources([], self.space.modalities)["test"], names)
         caches = open_caches(self.space, names, self.cache)
         sides = embed_pool(self.space, pool, names, self.settings.batch_size, row.dataset, self.progress, caches=caches)
         if len(names) == 2:
@@ -137,6 +135,20 @@ class _Table:
         else:
             found = self._classify(row, dataset, pool, sides[row.query])
         return {**found, "events": len(pool), "left_out": pool.left_out}
+
+    def _load(self, sources: Sequence[Source], names: Sequence[str]) -> Pool:
+        """The pool. A tower that reads none of the files, as one for pictures reads no videos, lacks the modality."""
+        reader = Reader(self.data.memory_gb)
+        try:
+            return load_pool(sources, self.space.configs, names, reader, self.data.max_bad_fraction, self.bad)
+        except UserError as error:
+            manifests = [Manifest.load(source, names) for source in sources]
+            asked = {(str(each.path), row["id"]) for each in manifests for row in each.rows if row.keys() >= {*names}}
+            refused = {(row.source, row.id): row for row in self.bad}
+            if asked and asked <= refused.keys():
+                first = refused[min(asked)]
+                raise AbsentError(f"the space's {first.modality} reads none of the files: {first.reason}") from error
+            raise
 
     def _classify(self, row: Published, dataset: DatasetConfig, pool: Pool, side: Side) -> dict[str, Any]:
         """Zero-shot among all classes of the data set, those too that no event of the pool has."""

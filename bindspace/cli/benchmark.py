@@ -58,9 +58,7 @@ def _check_places(settings: BenchmarkRun) -> None:
 
 def _check_table(settings: BenchmarkRun) -> None:
     if settings.data.dataset is not None or settings.data.test:
-        raise UserError(
-            "a table of published results is measured on data sets of its own: leave data= and data.test out"
-        )
+        raise UserError("a table of published results has data sets of its own: leave data= and data.test out")
     if settings.data_root is None or not Path(settings.data_root).expanduser().is_dir():
         raise UserError(
             f"data_root={settings.data_root}: expected a folder that holds each data set of the table in a folder of "
