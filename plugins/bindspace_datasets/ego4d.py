@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bindspace.errors import UserError
 from bindspace.files import write_bytes
+from bindspace.progress import Progress
 
 from .karpathy import read_json
 from .layout import OwnedConfig
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0  # of a window (ImageBind: 5 s are 2000 steps)
 TEST_SHARE = 0.119  # of the windows: 68,865 against 510 thousand of training (ImageBind, appendix A)
+MANY = 20  # videos whose reading is shown
 GAP = 0.2  # seconds without a sample that a window may have
 TIME, CHANNELS = "canonical_timestamp_ms", ("accl_x", "accl_y", "accl_z", "gyro_x", "gyro_y", "gyro_z")
 UNITS = {"imu.accel": "m/s2", "imu.gyro": "rad/s"}  # of the GoPro streams that the owner's CSV files hold
@@ -81,20 +83,19 @@ class Ego4dConfig(OwnedConfig):
         if not isinstance(told, dict):
             raise UserError(f"{file}: expected a JSON object with a video's narrations by its uid: download it again")
         narrations = told.get("videos", told)  # some releases wrap what the first one held
-        for video in self._videos():
-            if len(video.scenarios) != 1 or not video.has_imu or video.uid not in narrations:
-                continue
-            if not self._tests(video.uid):
-                continue
-            path = folder / f"{video.uid}.csv"
-            recorded = read_imu(path) if path.is_file() else None
-            for start in window_starts(moments(narrations[video.uid], file), video.seconds):
-                row = {"id": f"{video.uid}-{start:.2f}", "label": video.scenarios[0], "group": video.uid}
-                if recorded is None:
-                    yield row, None
-                elif (signal := cut_window(*recorded, start, self.rate)) is not None:
-                    cell = f"imu/{self.rate:g}hz/{video.uid}/{start:.2f}.npy"
-                    yield {**row, "imu": cell, "imu.rate": self.rate, **UNITS}, signal
+        videos = [video for video in self._videos() if video.uid in narrations and self._tests(video)]
+        with Progress(f"reading {self.title}", len(videos), shown=len(videos) >= MANY) as progress:
+            for video in videos:
+                path = folder / f"{video.uid}.csv"
+                recorded = read_imu(path) if path.is_file() else None
+                for start in window_starts(moments(narrations[video.uid], file), video.seconds):
+                    row = {"id": f"{video.uid}-{start:.2f}", "label": video.scenarios[0], "group": video.uid}
+                    if recorded is None:
+                        yield row, None
+                    elif (signal := cut_window(*recorded, start, self.rate)) is not None:
+                        cell = f"imu/{self.rate:g}hz/{video.uid}/{start:.2f}.npy"
+                        yield {**row, "imu": cell, "imu.rate": self.rate, **UNITS}, signal
+                progress.advance()
 
     def _videos(self) -> list[Video]:
         file = self.need("ego4d.json", "its metadata")
@@ -110,9 +111,11 @@ class Ego4dConfig(OwnedConfig):
                 f"{file}: expected videos with video_uid, duration_sec and scenarios ({error!r}): download it again"
             ) from error
 
-    def _tests(self, uid: str) -> bool:
-        digest = hashlib.sha256(f"{self.seed}/{uid}".encode()).digest()
-        return int.from_bytes(digest[:8]) < TEST_SHARE * 2**64
+    def _tests(self, video: Video) -> bool:
+        """Whether a video is of the test share: it has one scenario and an IMU, and its hash says so."""
+        digest = hashlib.sha256(f"{self.seed}/{video.uid}".encode()).digest()
+        chosen = int.from_bytes(digest[:8]) < TEST_SHARE * 2**64
+        return chosen and len(video.scenarios) == 1 and video.has_imu
 
 
 def moments(narrated: Mapping[str, Any], file: Path) -> list[float]:

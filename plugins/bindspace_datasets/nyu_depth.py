@@ -65,12 +65,13 @@ class NyuDepthConfig(OwnedConfig):
         """Writes `image/NNNN.png` in colour and `depth/NNNN.png` in 16 bits."""
         from bindspace.pictures import png
 
-        numbers = self._numbers(split)
-        with self._labeled() as file, Progress(f"writing {self.title}", len(numbers)) as progress:
-            for number in numbers:
-                for kind, read in (("image", _picture), ("depth", _millimetres)):
-                    if not (out / _path(kind, number)).exists():
-                        write_bytes(out / _path(kind, number), png(read(file, number - 1)))
+        kinds = {"image": _picture, "depth": _millimetres}
+        places = [(kind, number) for number in self._numbers(split) for kind in kinds]
+        lacking = [(kind, number) for kind, number in places if not (out / _path(kind, number)).exists()]
+        shown = bool(lacking)
+        with self._labeled() as file, Progress(f"writing {self.title}", len(lacking), shown=shown) as progress:
+            for kind, number in lacking:
+                write_bytes(out / _path(kind, number), png(kinds[kind](file, number - 1)))
                 progress.advance()
 
     def classes(self) -> dict[str, list[str]]:
