@@ -195,8 +195,12 @@ def _figure(row: Published, found: dict[str, Any]) -> dict[str, Any]:
     """What a row takes of what was measured."""
     k = _k(row)
     if k is None:
-        figures = {"ours": found[CLASSIFIED[row.metric]], "ci95": found["ci95"], "chance": found["chance"]}
+        figures: dict[str, Any] = {
+            "ours": found[CLASSIFIED[row.metric]],
+            "ci95": found["ci95"],
+            "chance": found["chance"],
+        }
     else:
         figures = {"ours": found["recall"][str(k)], "ci95": found["ci95"][str(k)], "chance": found["chance"][str(k)]}
-    sizes = {name: found[name] for name in ("classes", "gallery_size") if name in found}
+    sizes: dict[str, Any] = {name: found[name] for name in ("classes", "gallery_size") if name in found}
     return {**figures, **sizes, "n": found["n"], "events": found["events"], "left_out": found["left_out"]}
