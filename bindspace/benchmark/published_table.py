@@ -60,7 +60,6 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
 
 
 def _blank(cells: list[Mapping[str, Any]]) -> Iterator[str]:
-    """Why rows are blank, a line for each reason of a data set."""
-    reasons = dict.fromkeys((cell["dataset"], cell["blank"], cell["failed"]) for cell in cells if cell["blank"])
-    for name, reason, failed in reasons:
-        yield f"{name}: {'failed: ' if failed else ''}{reason}"
+    """Why rows are blank, a line for each reason of a task."""
+    tasks = ((cell, f"{cell['dataset']}, {cell['query']} → {cell['gallery']}") for cell in cells if cell["blank"])
+    yield from dict.fromkeys(f"{task}: {'failed: ' if cell['failed'] else ''}{cell['blank']}" for cell, task in tasks)

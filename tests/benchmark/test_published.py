@@ -122,10 +122,10 @@ def test_what_is_absent_stays_blank_with_the_reason(run, tmp_path, capsys):
         "the space has no radar and no sonar",
     ]
     printed = capsys.readouterr().out
-    assert "blank: compass: the space has no radar\n" in printed
+    assert "blank: compass, radar → words: the space has no radar\n" in printed
     written = (tmp_path / "out" / "report.md").read_text()
     assert "| compass | sight → words | accuracy | 50.0 |  |" in written
-    assert "* compass: download it from http://example.org into FOLDER" in written
+    assert "* compass, sight → words: download it from http://example.org into FOLDER" in written
     assert written.rstrip().endswith("* a paper, table 1")
 
 

@@ -46,7 +46,7 @@ def test_every_set_of_sounds_gives_its_figures_and_the_rest_is_blank(capsys):
     assert sizes["msrvtt", "recall@5"] == (2, 1)
     printed = capsys.readouterr().out
     assert "66.9" in printed
-    assert "blank: llvip: the space has no thermal" in printed
+    assert "blank: llvip, thermal → text: the space has no thermal" in printed
     assert "| esc50 | audio → text | accuracy | 66.9 |" in Path("out/report.md").read_text()
 
 
