@@ -14,8 +14,8 @@ from .matlab import cell_texts, read_v5
 
 SPLIT = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
 LISTS = {"train": "alltrain", "test": "alltest"}  # 5285 and 5050 folders
-# The kinds of room of the benchmark (Song et al., section 5.1: those with more than 80 images). The files hold as many of
-# `idk` and `office_kitchen`, but only without these the splits have the paper's sizes, 4845 and 4659.
+# The kinds of room of the benchmark (Song et al., section 5.1: those with more than 80 images). The files hold as many
+# of `idk` and `office_kitchen`, but only without these do the splits have the paper's sizes, 4845 and 4659.
 CLASSES = (
     "bathroom", "bedroom", "classroom", "computer room", "conference room", "corridor", "dining area", "dining room",
     "discussion area", "furniture store", "home office", "kitchen", "lab", "lecture theatre", "library",
