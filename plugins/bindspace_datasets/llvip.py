@@ -81,7 +81,7 @@ def _row(folder: Path, split: str, stem: str) -> dict[str, Any]:
 
 def _crop(row: dict[str, Any], name: str, label: str, box: Box) -> dict[str, Any]:
     fragment = "#xywh=" + ",".join(map(str, box))
-    cells = {key: row[key] + fragment for key in ("image", "thermal") if key in row}
+    cells: dict[str, Any] = {key: row[key] + fragment for key in ("image", "thermal") if key in row}
     return {**row, **cells, "id": f"{row['id']}-{name}", "label": label, "group": row["id"]}
 
 
