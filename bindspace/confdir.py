@@ -24,7 +24,8 @@ def conf_dir() -> Path:
 
 def options(group: str, user_folders: Iterable[Path] = ()) -> list[str]:
     """The names that a group offers, from files and from plugins; imports no plugin."""
-    files = {path.stem for folder in [conf_dir(), *user_folders] for path in (folder / group).glob("*.yaml")}
+    folders = [conf_dir(), *registry.conf_folders(), *user_folders]
+    files = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
     if group == "modality":
         files |= {*registry.installed(), *registry.presets()}
     if group == "data":

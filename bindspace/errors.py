@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake of the user's. The command line prints its message without a traceback and exits with 2."""
 
 
+class AbsentError(UserError):
+    """Files of somebody else's that a person has to bring; the message says from where and into which folder."""
+
+
 class PluginError(UserError):
     """A plugin that is missing, does not load, or breaks the contract."""
 

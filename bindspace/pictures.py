@@ -21,6 +21,7 @@ from bindspace.modality import BadSample
 
 SHIFT = 0.05  # augment=weak: at most this share of the side
 AREA = (0.5, 1.0)  # augment=strong: share of the area that is kept
+GREY_ENOUGH = 4  # channels of a grey picture that was saved in colour differ by at most this, through JPEG
 ASPECT = 4 / 3  # augment=strong: at most this wide or this tall
 
 
@@ -79,6 +80,18 @@ def read_map(source: Any) -> NDArray[Any]:
     if values.dtype.kind not in "uif":
         raise BadSample(f"expected integers or floats, got {values.dtype}")
     return values
+
+
+def read_grey(source: Any) -> NDArray[Any]:
+    """As `read_map`, and one value a pixel (8 bits) of a colour picture whose channels are alike: grey saved as RGB."""
+    if not isinstance(source, (Path, bytes)) or content(source).startswith(b"\x93NUMPY"):
+        return read_map(source)
+    picture, _ = open_picture(source)
+    if picture.mode != "RGB":
+        return _channel(picture)
+    if int(np.ptp(np.asarray(picture), axis=2).max()) > GREY_ENOUGH:
+        raise BadSample("expected a grey picture, got colours: a palette is no measurement, save the map itself")
+    return np.asarray(picture.convert("L"))
 
 
 def _npy(data: bytes) -> NDArray[Any]:

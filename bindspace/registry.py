@@ -172,9 +172,9 @@ def healthy(group: str = MODALITIES) -> Iterator[tuple[str, Any]]:
 
 
 def conf_folders() -> dict[Path, str]:
-    """The `conf/` folders of packages that bring modalities, each with the package's name; imports nothing."""
+    """The `conf/` folders of packages that bring plugins, each with the package's name; imports nothing."""
     found: dict[Path, str] = {}
-    for owners in installed().values():
+    for owners in (owners for group in KINDS for owners in installed(group).values()):
         for plugin in owners:
             try:
                 spec = find_spec(plugin.value.partition(":")[0].partition(".")[0])

@@ -41,6 +41,20 @@ class Map(Enum):
     tsne = "tsne"
 
 
+@dataclass
+class Published:
+    """A row of a table of results that others published: what is measured on which data set, and their figure."""
+
+    dataset: str  # the name of a data set plugin
+    metric: str  # accuracy, map, or recall@K
+    query: str  # the modality that is classified, or that asks
+    gallery: str  # the modality that classes are put into words in, or that answers
+    figure: float  # theirs, in percent
+    source: str  # where it is published
+    attribute: str = "label"  # the column of the classes; of accuracy and map only
+    settings: dict[str, Any] = field(default_factory=dict)  # of the data set
+
+
 class Precision(Enum):
     """Arithmetic of training. `auto`: bf16 where the processor or GPU has instructions for it, else float32."""
 
@@ -242,6 +256,7 @@ class BenchmarkSettings:
     composed: bool = False  # two modalities ask together
     map: Map = Map.pca  # of report.html: the main axes, or t-SNE (needs openTSNE)
     shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all
+    published: list[Published] = field(default_factory=list)  # a table of others' results that is measured, and no more
     batch_size: int = 128
     at_end: bool = True  # a training run measures its test pools when it ends; `suite=none` leaves them for later
     seed: int = 0
@@ -279,4 +294,5 @@ class BenchmarkRun:
     data: DataSettings = field(default_factory=DataSettings)
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     cache: str | None = None  # a folder where vectors are kept, as trainer.cache of training; null: nowhere
+    data_root: str | None = None  # of a table of published results: holds each data set in a folder of its name
     device: str = "auto"

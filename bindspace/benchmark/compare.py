@@ -47,7 +47,10 @@ def read_measured(folder: str | Path) -> Measured:
         folder = folder / "benchmark"
     for name in (REPORT, RANKS):
         if not (folder / name).is_file():
-            raise UserError(f"{folder} holds no {name}: expected what `bindspace benchmark` wrote; measure it again")
+            raise UserError(
+                f"{folder} holds no {name}: expected what `bindspace benchmark` wrote of pools (tables of published "
+                "results are not compared); measure it again"
+            )
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         pools = {"main": report, **report.get("pools", {})}

@@ -92,7 +92,7 @@ def run_benchmark(
     return {
         "schema": SCHEMA,
         "protocol": describe(pool, modalities, columns, settings),
-        "system": _system(space, name),
+        "system": system_of(space, name),
         "pairs": cells,
         "zero_shot": measure_zero_shot(space, pool, vectors, clusters, settings, permutations),
         "gap": [gap_of(sides[a], sides[b], k, measured) for a, b in itertools.combinations(modalities, 2)],
@@ -203,7 +203,8 @@ def _add_legs(cells: list[dict[str, Any]], space: Space, k: str) -> None:
         cell["legs"] = [[[a, b, recall.get((a, b))] for a, b in itertools.pairwise(path)] for path in paths]
 
 
-def _system(space: Space, name: str) -> dict[str, Any]:
+def system_of(space: Space, name: str) -> dict[str, Any]:
+    """The `system` part of a report: the space, its plugins, the versions."""
     kinds = {each: f"{type(config).__module__}:{type(config).__qualname__}" for each, config in space.configs.items()}
     versions = {"bindspace": version("bindspace"), "torch": torch.__version__, "python": platform.python_version()}
     return {"space": name, "pivot": space.pivot, "dim": space.dim, "modalities": kinds, "versions": versions}

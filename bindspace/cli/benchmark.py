@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bindspace import registry
 from bindspace.cli.arguments import split
 from bindspace.cli.preflight import preflight
-from bindspace.errors import UserError
+from bindspace.errors import AbsentError, UserError
 from bindspace.files import check_place
 
 if TYPE_CHECKING:
-    from bindspace.settings import BenchmarkRun
+    from bindspace.data.dataset_config import DatasetConfig
+    from bindspace.settings import BenchmarkRun, Published
+    from bindspace.space import Space
 
 FLAGS = ["--help", "--cfg", "--resolve", "--config-dir"]
 
@@ -44,9 +47,23 @@ def _check_places(settings: BenchmarkRun) -> None:
     space = Path(settings.space)
     if not (space / "space.json").is_file():
         raise UserError(f"space={space} holds no space.json: give the `space` folder of a run")
-    if settings.data.dataset is None and not settings.data.test:
+    if settings.benchmark.published:
+        _check_table(settings)
+    elif settings.data.dataset is None and not settings.data.test:
         raise UserError("there is nothing to measure on: write 'data.test=[{path: my/test.jsonl}]'")
+    elif settings.data_root is not None:
+        raise UserError("data_root has no effect without a table of published results: choose one with suite=NAME")
     check_place(settings.out)
+
+
+def _check_table(settings: BenchmarkRun) -> None:
+    if settings.data.dataset is not None or settings.data.test:
+        raise UserError("a table of published results has data sets of its own: leave data= and data.test out")
+    if settings.data_root is None or not Path(settings.data_root).expanduser().is_dir():
+        raise UserError(
+            f"data_root={settings.data_root}: expected a folder that holds each data set of the table in a folder of "
+            f"its name, like FOLDER/{settings.benchmark.published[0].dataset}"
+        )
 
 
 def measure(settings: BenchmarkRun) -> None:
@@ -55,10 +72,38 @@ def measure(settings: BenchmarkRun) -> None:
     from bindspace.bundle import load
 
     space = load(settings.space, device=device(settings.device))
+    if settings.benchmark.published:
+        _measure_table(settings, space)
+        return
     if settings.data.dataset is not None:
         settings.data.test = settings.data.dataset.sources([], space.modalities)["test"]
     cache = None if settings.cache is None else Path(settings.cache)
     measure_pools(space, settings.data, settings.benchmark, Path(settings.out), name=settings.space, cache=cache)
+
+
+def _measure_table(settings: BenchmarkRun, space: Space) -> None:
+    from bindspace.benchmark.published import measure_published
+
+    root = Path(str(settings.data_root)).expanduser()
+    cache = None if settings.cache is None else Path(settings.cache)
+    options = settings.benchmark, settings.data
+    measure_published(
+        space, lambda row: dataset_of(row, root), *options, Path(settings.out), name=settings.space, cache=cache
+    )
+
+
+def dataset_of(row: Published, root: Path) -> DatasetConfig:
+    """The config of a row's data set, which reads the folder of its name in `root` if it reads one.
+
+    Raises `AbsentError` where no plugin brings the data set, and `UserError` for settings that it does not have.
+    """
+    from bindspace.cli.dataset import build
+
+    if row.dataset not in registry.installed(registry.DATASETS):
+        raise AbsentError(f"no plugin brings the data set {row.dataset!r}")
+    config_class = registry.load(row.dataset, registry.DATASETS)
+    folder = {"folder": str(root / row.dataset)} if "folder" in config_class.__dataclass_fields__ else {}
+    return build(config_class, {**folder, **row.settings})
 
 
 def device(name: str) -> str:

@@ -53,6 +53,11 @@ BENCHMARK_CHECKS = [check for check in CHECKS if check[0].startswith(("benchmark
 def check_run(run: TrainRun) -> list[Pair]:
     """The pairs that are trained, of a run whose values all make sense. Raises `UserError` for one that does not."""
     check_values(run, CHECKS)
+    if run.benchmark.published:
+        raise UserError(
+            "a table of published results is measured by `bindspace benchmark`, on data sets of its own: leave its "
+            "suite out of `bindspace train`"
+        )
     if not run.stages:
         raise UserError("stages is empty, so nothing would be trained: choose a schedule, e.g. schedule=joint")
     for index, stage in enumerate(run.stages):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bindspace.confdir import GROUPS, options
-from bindspace.settings import BenchmarkRun, Pair, Source, Stage, Teach, TrainRun
+from bindspace.settings import BenchmarkRun, Pair, Published, Source, Stage, Teach, TrainRun
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s*(.+)$", re.MULTILINE)
 TRAIN = """\
@@ -36,6 +36,7 @@ examples (quote what holds brackets, commas or blanks):
   bindspace train -m 'modality=[image,text],[image,text,audio]' seed=0,1,2"""
 BENCHMARK = """\
 usage: bindspace benchmark space=DIR 'data.test=[{path: C}]' out=DIR [key=value ...]
+       bindspace benchmark space=DIR suite=NAME data_root=DIR out=DIR   a table of published results, and ours beside it
 
 Measures every ordered pair of modalities on the events that hold them all, and writes report.json, report.md and
 matrix.png into out. Sources of one `pool` are measured together.
@@ -70,7 +71,9 @@ def _settings(schema: type) -> Iterator[str]:
     yield from field_lines(schema, "")
     yield "  modality.NAME.*: the settings of its plugin, with tune.{freeze,lora.rank,...} and bind.{weight,...}"
     parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "teach": Teach, "stages": Stage}
-    for key, kind in parts.items() if schema is TrainRun else [("data.test", Source)]:
+    if schema is not TrainRun:
+        parts = {"data.test": Source, "benchmark.published": Published}
+    for key, kind in parts.items():
         yield f"an item of {key}:"
         yield from field_lines(kind, "", indent="    ")
 

@@ -41,3 +41,11 @@ class DatasetConfig:
     def templates(self) -> dict[str, list[str]]:
         """Prompt templates by attribute column for zero-shot classification, where the defaults do not fit."""
         return {}
+
+    def classes(self) -> dict[str, list[str]]:
+        """All classes of an attribute column to choose from, those too that no row has; not said: those of rows."""
+        return {}
+
+    def names(self) -> dict[str, dict[str, list[str]]]:
+        """By attribute column, the words for a class that has several: its score is that of the best of them."""
+        return {}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 NEAR, FAR = 0.05, 200.0  # metres that the median of a map lies between, whatever the sensor
 LEAST_VALID = 0.1  # of the pixels
+SUN_FARTHEST = 8000  # mm: where the toolbox of SUN RGB-D cuts
 LOG_MEAN = 1.0  # of ln(depth in metres): 2.7 m becomes 0
 FLAT = 0.02  # added to the deviation of ln(depth), so that a flat wall stays flat: 2 % of its distance
 
@@ -53,12 +54,18 @@ class DepthConfig(PictureConfig):
     invalid: list[float] = field(default_factory=lambda: [0.0])  # beside NaN and inf
 
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
-        """Metres (H, W) float32, NaN where invalid. Info: `unit` (m, cm, mm), `invalid` (number or list), `xywh`."""
+        """Metres (H, W) float32, NaN where invalid.
+
+        Info: `unit` (m, cm, mm), `invalid` (number or list), `sunrgbd` (true: a PNG of SUN RGB-D, whose bits are
+        rotated), `xywh`.
+        """
         import numpy as np
 
         from bindspace.pictures import cut, read_map
 
         stored = cut(read_map(source), info.get("xywh"))
+        if info.get("sunrgbd", False):
+            stored, info = _millimetres_of_sun(stored), {**info, "unit": "mm"}
         if stored.dtype.itemsize == 1:
             raise BadSample("expected depth in 16 bits or more, got 8-bit values, which are a picture of depth")
         unit = str(info.get("unit", self.unit.value))
@@ -109,6 +116,15 @@ class DepthConfig(PictureConfig):
 
         low, high = np.nanpercentile(-np.log(sample), [2, 98])
         return coloured(-np.log(sample), low, high)
+
+
+def _millimetres_of_sun(counts: np.ndarray) -> np.ndarray:
+    """The depth of a map of SUN RGB-D, cut at 8 m as its toolbox does (read3dPoints.m)."""
+    import numpy as np
+
+    if counts.dtype != np.uint16:
+        raise BadSample(f"expected 16 bits in a map of SUN RGB-D, got {counts.dtype}: leave `sunrgbd` out")
+    return ((counts >> 3) | (counts << 13)).clip(max=SUN_FARTHEST)
 
 
 def _numbers(invalid: Any) -> np.ndarray:

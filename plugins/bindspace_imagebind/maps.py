@@ -21,9 +21,7 @@ SIDE, GRID, STRIDE = 224, (14, 14), 16  # pixels, patches, pixels
 NEAREST, FARTHEST = 0.01, 50.0  # metres
 LEAST, MOST = 0.01, 75.0  # pixels of disparity
 MEAN, STD = 0.0418, 0.0295  # of disparity / MOST
-SUN_FARTHEST = 8.0  # metres: the toolbox of SUN RGB-D cuts there
 DARK, BRIGHT = 1, 99  # percentiles of a thermal map that become 0 and 1
-GREY_ENOUGH = 4  # channels of a grey picture in colour differ by this, through JPEG
 
 
 @dataclass(kw_only=True)
@@ -68,20 +66,11 @@ class DepthImagebindConfig(MapConfig):
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
         """Standardised disparity (H, W) float32.
 
-        Info: `baseline` (m), `focal` (pixels), `sunrgbd` (true: a PNG of SUN RGB-D, whose bits are rotated), and
-        `unit`, `invalid`, `xywh`, as for bindspace's own depth.
+        Info: `baseline` (m), `focal` (pixels), and `unit`, `invalid`, `sunrgbd`, `xywh`, as for bindspace's own depth.
         """
         import numpy as np
 
-        from bindspace.pictures import read_map
-
-        if sun := bool(info.get("sunrgbd", False)):
-            counts = read_map(source)
-            if counts.dtype != np.uint16:
-                raise BadSample(f"expected 16 bits in a map of SUN RGB-D, got {counts.dtype}: leave `sunrgbd` out")
-            source, info = (counts >> 3) | (counts << 13), {**info, "unit": "mm"}
-        metres = self.plain(invalid=self.invalid).read(source, info)
-        metres = metres.clip(NEAREST, SUN_FARTHEST if sun else FARTHEST)
+        metres = self.plain(invalid=self.invalid).read(source, info).clip(NEAREST, FARTHEST)
         disparity = _length(info, "baseline", self.baseline) * _length(info, "focal", self.focal) / metres
         return np.nan_to_num((disparity.clip(LEAST, MOST) / MOST - MEAN) / STD).astype(np.float32)
 
@@ -108,9 +97,9 @@ class ThermalImagebindConfig(MapConfig):
         """Brightness (H, W) float32: 8 bits as they are; else the 1st to the 99th percentile, as cameras stretch it."""
         import numpy as np
 
-        from bindspace.pictures import cut
+        from bindspace.pictures import cut, read_grey
 
-        counts = cut(_grey(source), info.get("xywh"))
+        counts = cut(read_grey(source), info.get("xywh"))
         if counts.dtype == np.uint8:
             return counts.astype(np.float32) / 255
         if lost := int((~np.isfinite(counts)).sum()):
@@ -133,21 +122,3 @@ def _length(info: Mapping[str, Any], key: str, default: float) -> float:
     if not 0 < value < 1e6:
         raise BadSample(f"expected `depth.{key}` to be a number above 0, got {info.get(key, default)!r}: correct it")
     return value
-
-
-def _grey(source: Any) -> np.ndarray:
-    """One value a pixel, also from a colour picture whose channels are alike, as data sets of thermal pictures have."""
-    from pathlib import Path
-
-    import numpy as np
-
-    from bindspace.pictures import content, open_picture, read_map
-
-    if not isinstance(source, (Path, bytes)) or content(source).startswith(b"\x93NUMPY"):
-        return read_map(source)
-    picture, _ = open_picture(source)
-    if picture.mode != "RGB":
-        return read_map(source)
-    if int(np.ptp(np.asarray(picture), axis=2).max()) > GREY_ENOUGH:
-        raise BadSample("expected a grey picture, got colours: a palette is no measurement, save the map itself")
-    return np.asarray(picture.convert("L"))

@@ -59,12 +59,13 @@ class ThermalConfig(PictureConfig):
         """Warmth (H, W) float32. Info: `unit` (kelvin, celsius, centikelvin, raw), `xywh`."""
         import numpy as np
 
-        from bindspace.pictures import cut, read_map
+        from bindspace.pictures import cut, read_grey, read_map
 
-        counts = cut(read_map(source), info.get("xywh")).astype(np.float64)
         unit = str(info.get("unit", self.unit.value))
         if unit not in Unit.__members__:
             raise BadSample(unknown("unit of temperature", unit, Unit.__members__))
+        read = read_grey if unit == "raw" else read_map  # grey that was saved in colour is brightness, no temperature
+        counts = cut(read(source), info.get("xywh")).astype(np.float64)
         if lost := int((~np.isfinite(counts)).sum()):
             raise BadSample(f"expected a finite value a pixel, got {lost} that are NaN or infinite: fill them first")
         if unit == "raw":

@@ -3,7 +3,7 @@ import torch
 from known_vectors import Pool, make_space
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from bindspace.benchmark.multi_label import average_precision, rank_labels
+from bindspace.benchmark.multi_label import Ranking, average_precision, rank_labels
 from bindspace.benchmark.permutation import Permutations
 from bindspace.benchmark.zero_shot import class_columns, measure_zero_shot
 from bindspace.settings import BenchmarkSettings
@@ -28,6 +28,28 @@ def test_average_precision_by_hand_and_ties_stand_against_it():
         (1 + 2 / 3) / 2
     )
     assert float(average_precision(torch.zeros(4, 1), present)) == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def by_counting(score, present):
+    """Average precision of one class: each right item stands behind every wrong one that scores as much."""
+    found = sorted((-value, right) for value, right in zip(score.tolist(), present.tolist()))
+    hits, precisions = 0, []
+    for place, (_, right) in enumerate(found, start=1):
+        hits += right
+        precisions += [hits / place] if right else []
+    return sum(precisions) / len(precisions) if precisions else float("nan")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_items_drawn_anew_are_ranked_as_if_they_had_been_sorted(seed):
+    score, present = drawn(seed, n=40)
+    score, present[:, 4] = (2 * score).round() / 2, False  # many ties; a class that nobody has
+    rows = torch.randint(40, (40,), generator=torch.Generator().manual_seed(seed))
+    ranking = Ranking(score)
+    for precision, order in ((ranking.precision(present), torch.arange(40)), (ranking.precision(present, rows), rows)):
+        expected = [by_counting(score[order, c], present[order, c]) for c in range(5)]
+        assert precision.tolist() == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        assert precision[4].isnan()
 
 
 def test_scores_that_know_nothing_lie_among_the_permuted_ones_and_perfect_ones_do_not():

@@ -84,6 +84,15 @@ def test_an_unknown_unit_is_answered_with_the_choices() -> None:
         CONFIG.read(metres(), {"unit": "mmm"})
 
 
+def test_a_map_of_sun_rgbd_has_its_bits_put_back_and_is_cut_at_eight_metres() -> None:
+    millimetres = np.array([[600, 1501, 7999, 9000, 0]], np.uint16)
+    rotated = (millimetres << 3) | (millimetres >> 13)
+    sample = CONFIG.read(rotated, {"sunrgbd": True, "unit": "m"})
+    np.testing.assert_allclose(sample, [[0.6, 1.501, 7.999, 8.0, np.nan]], rtol=1e-6)
+    with pytest.raises(BadSample, match="expected 16 bits in a map of SUN RGB-D, got uint8: leave `sunrgbd` out"):
+        CONFIG.read(rotated.astype(np.uint8), {"sunrgbd": True})
+
+
 def test_invalid_values_become_nan_and_are_masked() -> None:
     stored = metres()
     stored[:6] = 0

@@ -115,6 +115,15 @@ def test_what_is_no_thermal_map_is_refused_with_the_reason(source: object, reaso
         CONFIG.read(source, {"unit": "celsius"})
 
 
+def test_raw_grey_may_have_been_saved_in_colour_but_a_palette_is_refused() -> None:
+    counts = np.repeat(np.arange(0, 256, 8, dtype=np.uint8)[None], 32, axis=0)
+    wanted = CONFIG.read(counts, {"unit": "raw"})
+    grey = np.stack([counts] * 3, axis=-1)
+    np.testing.assert_allclose(CONFIG.read(encoded(grey, "PNG"), {"unit": "raw"}), wanted, atol=0.02)
+    with pytest.raises(BadSample, match="expected a grey picture, got colours: a palette is no measurement"):
+        CONFIG.read(encoded(np.stack([counts, counts[:, ::-1], counts], axis=-1), "PNG"), {"unit": "raw"})
+
+
 def test_xywh_cuts_before_the_checks() -> None:
     degrees = celsius()
     degrees[:, 16:] = 5000  # the logo of the camera's maker, say

@@ -21,7 +21,7 @@ def python(wheel, tmp_path_factory):
 def test_the_wheel_holds_the_configs_of_core_and_plugins_and_no_tests(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"bindspace/{path.relative_to(ROOT)}" for path in ROOT.glob("conf/**/*.yaml")}
-    presets = {str(path.relative_to(ROOT / "plugins")) for path in ROOT.glob("plugins/*/conf/modality/*.yaml")}
+    presets = {str(path.relative_to(ROOT / "plugins")) for path in ROOT.glob("plugins/*/conf/**/*.yaml")}
     assert configs
     assert presets
     templates = {str(path.relative_to(ROOT)) for path in ROOT.glob("bindspace/templates/*/*")}
