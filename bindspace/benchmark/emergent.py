@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -62,7 +62,7 @@ def run_benchmark(
     settings = replace(settings, templates=expand(settings.templates))
     modalities = choose_modalities(space, pool, settings)
     columns = class_columns(pool, settings.zero_shot)
-    sliced = {column: pool.attributes[column] for column in class_columns(pool, settings.slices)}
+    class_columns(pool, settings.slices)  # a typo is told before anything is embedded
     permutations = Permutations(settings.permutations, settings.seed)
     caches = open_caches(space, modalities, cache)
     sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress, caches=caches)
@@ -70,7 +70,7 @@ def run_benchmark(
     kept = Kept() if kept is None else kept
     kept.sides.update(sides)
     overlap = Overlap(space, pool, near)
-    cells, parts, k = [], [], sorted(set(settings.k))
+    cells, k = [], sorted(set(settings.k))
     with Progress("measure", len(modalities) * (len(modalities) - 1), shown=progress) as bar:
         for a, b in itertools.permutations(modalities, 2):
             cell, rank = measure_cell(sides[a], sides[b], settings, permutations)
@@ -79,8 +79,6 @@ def run_benchmark(
                 cell["untrained"] = recalls(fresh[a], fresh[b], k)
             if known is not None:
                 cell["ceiling"] = ceiling(sides[a], sides[b], pool, known, k)
-            for part in slices(rank, sides[a].clusters, sides[a].events, sliced, primary(k), settings.seed):
-                parts.append({"query": a, "gallery": b, **part})
             kept.ranks[f"{a}>{b}"] = torch.stack([rank, sides[a].clusters])
             cells.append(cell)
             bar.advance()
@@ -96,15 +94,14 @@ def run_benchmark(
         "pairs": cells,
         "zero_shot": measure_zero_shot(space, pool, vectors, clusters, settings, permutations),
         "gap": [gap_of(sides[a], sides[b], k, measured) for a, b in itertools.combinations(modalities, 2)],
-        **({"slices": parts} if parts else {}),
-        **_further(sides, pool, columns, space.pivot, settings, measured),
+        **_further(kept, pool, columns, space.pivot, settings, measured),
         **({} if near is None else {"near": {each: found.describe(each, pool) for each, found in near.items()}}),
         "ledger": space.ledger.summary() if space.ledger else {},
     }
 
 
 def _further(
-    sides: dict[str, Side],
+    kept: Kept,
     pool: Pool,
     columns: Sequence[str],
     pivot: str,
@@ -114,11 +111,21 @@ def _further(
     """The parts of a report that are measured on demand, and have rows."""
     single = [column for column in columns if not is_multi_label(pool.attributes[column])]
     found = {
-        "composed": composed(sides, sorted(set(settings.k)), settings.seed) if settings.composed else [],
-        "controls": list(control_rows(sides, pool, pivot, single, settings, measured)),
-        "probes": probes(sides, pool, single, settings) if settings.shots else [],
+        "slices": list(_slices(kept, pool, settings)),
+        "composed": composed(kept.sides, sorted(set(settings.k)), settings.seed) if settings.composed else [],
+        "controls": list(control_rows(kept.sides, pool, pivot, single, settings, measured)),
+        "probes": probes(kept.sides, pool, single, settings) if settings.shots else [],
     }
     return {key: rows for key, rows in found.items() if rows}
+
+
+def _slices(kept: Kept, pool: Pool, settings: BenchmarkSettings) -> Iterator[dict[str, Any]]:
+    """Recall of each pair's queries by the value of an attribute column."""
+    columns = {column: pool.attributes[column] for column in class_columns(pool, settings.slices)}
+    for a, b in itertools.permutations(kept.sides, 2):
+        rank, side = kept.ranks[f"{a}>{b}"][0], kept.sides[a]
+        for part in slices(rank, side.clusters, side.events, columns, primary(settings.k), settings.seed):
+            yield {"query": a, "gallery": b, **part}
 
 
 def check_settings(settings: BenchmarkSettings) -> None:
