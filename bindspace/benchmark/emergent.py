@@ -54,9 +54,8 @@ def run_benchmark(
 
     `name`: what the space is called in the report. `untrained`: a fresh space of the same configs, to stand beside it.
     `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with vectors and ranks.
-    `cache`: a folder where the space's vectors are kept for the next time. `near`: what `find_near` found, for the
-    overlap. Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or the vectors
-    are not finite.
+    `cache`: a folder where the space's vectors are kept for the next time. `near`: what `find_near` found.
+    Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or vectors are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))
