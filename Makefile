@@ -43,6 +43,7 @@ bench: $(READY)  ## performance, side by side in one run, into benchmarks/RESULT
 
 emergence: $(READY)  ## the experiments of docs/emergence.md, from where they were; hours
 	@$(BIN)/python benchmarks/emergence
+	@$(BIN)/python benchmarks/emergence --explore --seeds 0
 
 clean:           ## removes .venv, caches and outputs
 	rm -rf .venv build dist outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

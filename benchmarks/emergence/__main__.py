@@ -2,10 +2,11 @@
 
 usage: python benchmarks/emergence [--only NAME ...] [--seeds 0,1,2,3,4] [--jobs 2] [--explore]    `make emergence`
 
-Trains every recipe of `recipes.yaml` for every seed, measures it on the test pools, and appends a line for each to
-docs/emergence/runs.jsonl. What has its line is not run again, and a run that was stopped goes on, so the table fills up
-over several sittings. `--explore` measures validation only (docs/emergence/explore.jsonl): recipes are chosen there.
-In the end it writes docs/emergence/tables.md and the plots from the lines. `--only nothing` does that alone.
+Trains the recipes of `recipes.yaml` that are `measured`, for every seed, measures them on the test pools, and appends a
+line for each to docs/emergence/runs.jsonl. With `--explore` it trains every recipe, and looks at validation only
+(docs/emergence/explore.jsonl): recipes are chosen there. What has its line is not run again, and a run that was stopped
+goes on, so the tables fill up over several sittings. In the end it writes docs/emergence/tables.md and the plots from
+the lines; `--only nothing` does that alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ HOME = Path(__file__).parents[2] / "docs" / "emergence"
 def main(arguments: list[str]) -> int:
     """Runs what has no line yet, then draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes; none: all")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, of one thread each")
     parser.add_argument("--explore", action="store_true", help="validation only, into explore.jsonl")
@@ -37,7 +38,11 @@ def main(arguments: list[str]) -> int:
         return 2
     os.environ["OMP_NUM_THREADS"] = "1"
     kept = HOME / ("explore.jsonl" if asked.explore else "runs.jsonl")
-    chosen = [recipe for name, recipe in recipes.items() if asked.only is None or name in asked.only]
+    chosen = [
+        recipe
+        for name, recipe in recipes.items()
+        if (name in asked.only if asked.only is not None else asked.explore or recipe.measured)
+    ]
     failed = run_all(chosen, [int(seed) for seed in asked.seeds.split(",")], asked.jobs, asked.out, kept, asked.explore)
     from tables import draw
 

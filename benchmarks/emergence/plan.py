@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-FIELDS = {"group", "about", "train", "extends", "base"}
+FIELDS = {"group", "about", "train", "extends", "measured"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Recipe:
     about: str
     train: tuple[str, ...]
     extends: Recipe | None = None
-    base: str = "default"
+    measured: bool = False  # on the test pools too: a row that stays
 
     @property
     def key(self) -> str:

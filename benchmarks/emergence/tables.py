@@ -9,7 +9,7 @@ from typing import Any
 
 from plan import Recipe
 from plots import draw_levers, draw_pivot
-from runs import lines
+from runs import POOL, lines
 from scipy.stats import t as student
 
 HEAD = "# Tables of the emergence experiments\n\nWritten by `make emergence` from the lines beside this file.\n"
@@ -88,7 +88,16 @@ def test_table(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
             cost = f"{statistics.fmean(line['cpu_s'] for line in group):.0f}"
             shown = f"{'seen' if pool == 'main' else 'held out'}, {size}"
             rows.append(table_row([name, str(len(group)), shown, *figures, *over, cost]))
+    for kind in ("ceiling", "chance"):
+        for pool in ("main", "held_out"):
+            rows += [limit_row(kind, pool, line) for line in [*reference, *measured.get("default", [])][:1]]
     return rows
+
+
+def limit_row(kind: str, pool: str, line: dict[str, Any]) -> str:
+    """What shared attributes allow (`ceiling`), or what drawing lots gives (`chance`), in the whole pool."""
+    figures = [", ".join(percent([line["pools"][pool][cell][kind][k]]) for cell in CELLS) for k in ("1", "10")]
+    return table_row([kind, "", f"{'seen' if pool == 'main' else 'held out'}, {POOL}", *figures, "", "", ""])
 
 
 def table_head(columns: list[str]) -> list[str]:
