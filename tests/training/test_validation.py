@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def train(*more: str, val: str = "data.val=[{path: val}]") -> int:
     """Trains the star round `vector`."""
     sources = ["data.train=[{path: vw},{path: vc}]", val]
     chosen = ["modality=[vector,words,curve]", "pivot=vector", "dim=4", STAGES, "out=run"]
-    return main(["train", *QUICK, *chosen, *sources, *more])
+    return main(["train", *QUICK, *chosen, *filter(None, sources), *more])
 
 
 def figures(name: str) -> dict[int, float]:
@@ -77,3 +78,12 @@ def test_a_pair_that_is_not_trained_chooses_only_where_that_is_said_and_is_recor
 def test_a_pair_that_no_validation_source_holds_is_named(capsys):
     assert train("trainer.val_pairs=[words-curve]", val="data.val=[]") == 2
     assert "no source in data.val holds both words and curve: add one, or leave" in capsys.readouterr().err
+
+
+def test_suite_none_leaves_the_test_pools_for_later():
+    assert train("suite=none", "data.test=[{path: val}]", val="") == 0
+    assert Path("run/space/space.json").is_file()
+    assert not Path("run/benchmark").exists()
+    later = ["space=run/space", "data.test=[{path: val}]", "benchmark.permutations=20", "out=report"]
+    assert main(["benchmark", *later]) == 0
+    assert len(json.loads(Path("report/report.json").read_text())["pairs"]) == 6
