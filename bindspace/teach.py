@@ -78,6 +78,12 @@ def _check_values(shown: str, teach: Teach) -> None:
         raise UserError(f"{shown}: expected 2 landmarks or more, or 0 for all, got {teach.landmarks}")
 
 
+def landmark_modalities(run: TrainRun) -> list[str]:
+    """Modalities whose training cells a run reads as landmarks, whether it trains a pair of theirs or not."""
+    names = [teach.of[1] for teach in run.teach if len(teach.of) == 2]
+    return list(dict.fromkeys([*names, *([run.loss.subspace.of] if run.loss.subspace.of else [])]))
+
+
 def named(teach: Teach) -> str:
     """How an item is told to people."""
     return f"teach {'-'.join(map(str, teach.of))!r}"

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from examples import write_examples
 from safetensors.torch import save_file
 
 import bindspace
@@ -17,7 +18,6 @@ from bindspace import registry
 from bindspace.bundle import load, save
 from bindspace.cli import main
 from bindspace.ledger import Ledger
-from bindspace_world.newcomers import Maker
 
 QUICK = [
     "data=manifest", "data.batch=8", "data.workers=0", "data.val_fraction=0", "trainer.threads=1",
@@ -68,18 +68,7 @@ def here(tmp_path, monkeypatch, install_toys):
 def source(name: str, *held: str, seed: int | None = None) -> str:
     """A manifest of examples of these modalities. Media of different names differ, unless they share a `seed`."""
     seed = sum(name.encode()) if seed is None else seed
-    makers, rows = {each: Maker(each) for each in held}, []
-    Path(name).mkdir()
-    for number in range(EVENTS):
-        row = {"id": f"{name}-{number}"}
-        for each, maker in makers.items():
-            made = maker(seed, number, number % 10)
-            row[each] = f"{each}{number}.npy" if maker.writes_files else made.cell
-            if maker.writes_files:
-                Path(name, row[each]).write_bytes(made.data)
-        rows.append(json.dumps(row))
-    Path(name, "manifest.jsonl").write_text("\n".join(rows))
-    return f"{{path: {name}}}"
+    return write_examples(Path(name), seed, EVENTS, held)
 
 
 def train(out: str, modalities: str, *sources: str, more: tuple[str, ...] = ()) -> str:

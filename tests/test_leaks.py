@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from examples import write_examples
 from PIL import Image
 
 from bindspace import registry
@@ -23,7 +24,6 @@ from bindspace.ledger import Ledger
 from bindspace.settings import BenchmarkSettings, Source
 from bindspace.sounds import resampled
 from bindspace.space import Space
-from bindspace_world.newcomers import Maker
 
 QUICK = [
     "data=manifest", "data.batch=8", "data.workers=0", "data.val_fraction=0", "trainer.threads=1",
@@ -58,17 +58,7 @@ def toys(tmp_path, monkeypatch, install_toys):
     """Two sources of disjoint events, `vw` and `vc`, and a test pool, in the working folder."""
     monkeypatch.chdir(tmp_path)
     for name, seed, held in [("vw", 1, "vector words"), ("vc", 2, "vector curve"), ("test", 3, "vector words curve")]:
-        makers, rows = {each: Maker(each) for each in held.split()}, []
-        Path(name).mkdir()
-        for number in range(16):
-            row = {"id": f"{name}-{number}"}
-            for each, maker in makers.items():
-                made = maker(seed, number, number % 10)
-                row[each] = f"{each}{number}.npy" if maker.writes_files else made.cell
-                if maker.writes_files:
-                    Path(name, row[each]).write_bytes(made.data)
-            rows.append(row)
-        write_rows(Path(name), rows)
+        write_examples(Path(name), seed, 16, held.split())
 
 
 def trained(seed: int, *more: str, sources: str = "{path: vw},{path: vc}") -> dict[tuple[str, str], dict]:

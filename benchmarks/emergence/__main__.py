@@ -6,7 +6,7 @@ Trains the recipes of `recipes.yaml` that are `measured`, for every seed, measur
 line for each to docs/emergence/runs.jsonl. With `--explore` it trains every recipe, and looks at validation only
 (docs/emergence/explore.jsonl): recipes are chosen there. What has its line is not run again, and a run that was stopped
 goes on, so the tables fill up over several sittings. In the end it writes docs/emergence/tables.md and the plots from
-the lines; `--only nothing` does that alone.
+the lines; `--only` without a name does that alone.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ HOME = Path(__file__).parents[2] / "docs" / "emergence"
 def main(arguments: list[str]) -> int:
     """Runs what has no line yet, then draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these recipes")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, of one thread each")
     parser.add_argument("--explore", action="store_true", help="validation only, into explore.jsonl")
     parser.add_argument("--out", type=Path, default=Path("outputs/emergence"))
     asked = parser.parse_args(arguments)
     recipes = read_recipes()
-    if wrong := set(asked.only or []) - set(recipes) - {"nothing"}:
+    if wrong := set(asked.only or []) - set(recipes):
         print(f"unknown recipe {sorted(wrong)[0]!r} (there is: {', '.join(recipes)})", file=sys.stderr)
         return 2
     os.environ["OMP_NUM_THREADS"] = "1"

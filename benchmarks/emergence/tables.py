@@ -55,10 +55,10 @@ def recall(line: dict[str, Any], pool: str, cell: str, size: str, k: str) -> flo
     return float(line["pools"][pool][cell]["recall"][size][k])
 
 
-def ratios(lines_: list[dict[str, Any]], reference: list[dict[str, Any]], *where: str) -> list[float]:
+def ratios(group: list[dict[str, Any]], reference: list[dict[str, Any]], *where: str) -> list[float]:
     """Of each seed that both have, one recall over the reference's."""
     by_seed = {line["seed"]: line for line in reference}
-    return [recall(line, *where) / recall(by_seed[line["seed"]], *where) for line in lines_ if line["seed"] in by_seed]
+    return [recall(line, *where) / recall(by_seed[line["seed"]], *where) for line in group if line["seed"] in by_seed]
 
 
 def percent(values: list[float]) -> str:
@@ -88,9 +88,8 @@ def test_table(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
             cost = f"{statistics.fmean(line['cpu_s'] for line in group):.0f}"
             shown = f"{'seen' if pool == 'main' else 'held out'}, {size}"
             rows.append(table_row([name, str(len(group)), shown, *figures, *over, cost]))
-    for kind in ("ceiling", "chance"):
-        for pool in ("main", "held_out"):
-            rows += [limit_row(kind, pool, line) for line in [*reference, *measured.get("default", [])][:1]]
+    if reference:
+        rows += [limit_row(kind, pool, reference[0]) for kind in ("ceiling", "chance") for pool in ("main", "held_out")]
     return rows
 
 

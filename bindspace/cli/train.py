@@ -132,10 +132,10 @@ def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
         return
     if data.train or data.val or data.test:
         raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
+    from bindspace.teach import landmark_modalities
+
     asked = [(pair.of[0], pair.of[1]) for pair in pairs]
-    still = [teach.of[1] for teach in run.teach if len(teach.of) == 2]
-    still += [run.loss.subspace.of] if run.loss.subspace.of else []
-    for name in dict.fromkeys(still):  # landmarks are read from events that the pair need not be trained on
+    for name in landmark_modalities(run):
         if not any({run.pivot, name} == set(pair) for pair in asked):
             asked.append((run.pivot, name))
     sources = data.dataset.sources(asked, list(run.modality))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from examples import write_examples
 
 from bindspace.cli import main
 from bindspace.errors import UserError
 from bindspace.training.callbacks import SaveLast
-from bindspace_world.newcomers import Maker
 
 QUICK = [
     "data=manifest", "data.batch=8", "data.workers=0", "trainer.threads=1", "trainer.accelerator=cpu", "logger=csv",
@@ -21,26 +20,10 @@ QUICK = [
 STAGES = "stages=[{name: a, steps: 6, pairs: [vector-words]},{name: b, steps: 6, pairs: [rest], freeze: [done]}]"
 
 
-def write(path: Path, seed: int, events: int, names: list[str]) -> str:
-    """A manifest of examples of these modalities, as its source."""
-    makers, rows = {name: Maker(name) for name in names}, []
-    path.mkdir()
-    for number in range(events):
-        row = {"id": f"{path.name}-{number}"}
-        for name, maker in makers.items():
-            made = maker(seed, number, number % 10)
-            row[name] = f"{name}{number}.npy" if maker.writes_files else made.cell
-            if maker.writes_files:
-                (path / row[name]).write_bytes(made.data)
-        rows.append(json.dumps(row))
-    (path / "manifest.jsonl").write_text("\n".join(rows))
-    return f"{{path: {path}}}"
-
-
 def write_star() -> None:
     """Here: two training sources of different events, and a test that shows all three modalities."""
     for name, seed, names in (("vw", 1, "vector words"), ("vc", 2, "vector curve"), ("test", 3, "vector words curve")):
-        write(Path(name), seed, 30, names.split())
+        write_examples(Path(name), seed, 30, names.split())
 
 
 def train_star(*more: str, out: str = "run", stages: str = STAGES) -> int:

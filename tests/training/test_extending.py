@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from making import QUICK, write
+from examples import write_examples
+from making import QUICK
 
 import bindspace
 from bindspace.bundle import load
@@ -23,9 +24,9 @@ STEPS = "stages=[{name: only, steps: 9}]"
 def base(tmp_path, monkeypatch, install_toys):
     """A trained space of `vector` (the pivot, with BatchNorm and dropout) and `words`, in `base/space`."""
     monkeypatch.chdir(tmp_path)
-    train = write(tmp_path / "vw", 1, 40, ["vector", "words"])
+    train = write_examples(tmp_path / "vw", 1, 40, ["vector", "words"])
     for name, seed, names in (("vc", 2, ["vector", "curve"]), ("test", 3, ["vector", "words", "curve"])):
-        write(tmp_path / name, seed, 30, names)
+        write_examples(tmp_path / name, seed, 30, names)
     chosen = ["modality=[vector,words]", "pivot=vector", "dim=4", STEPS, f"data.train=[{train}]", "out=base"]
     assert main(["train", *QUICK, *chosen]) == 0
     return tmp_path / "base" / "space"
@@ -174,7 +175,7 @@ def test_a_space_whose_ledger_is_of_other_weights_is_extended_with_a_warning_and
 
 def test_a_space_can_be_extended_again_and_again(base):
     assert extend() == 0
-    write(Path("vi"), 5, 20, ["vector", "text"])
+    write_examples(Path("vi"), 5, 20, ["vector", "text"])
     sources = ["data.train=[{path: vi}]", "data.test=[{path: test}]", "out=third"]
     assert main(["train", "extend=new/space", "+modality=text", *QUICK, STEPS, *sources]) == 0
     ledger = load("third/space").ledger

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import QUICK, write
+from examples import write_examples
+from making import QUICK
 
 from bindspace.bundle import load
 from bindspace.cli import main
@@ -21,7 +22,7 @@ def data(tmp_path, monkeypatch, install_toys):
     """Two training sources, and one for validation that shows all three."""
     monkeypatch.chdir(tmp_path)
     for name, seed, names in (("vw", 1, "vector words"), ("vc", 2, "vector curve"), ("val", 3, "vector words curve")):
-        write(tmp_path / name, seed, 30, names.split())
+        write_examples(tmp_path / name, seed, 30, names.split())
 
 
 def train(*more: str, val: str = "data.val=[{path: val}]") -> int:

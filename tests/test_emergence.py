@@ -1,0 +1,85 @@
+"""The driver of the emergence experiments: which runs are one, and what its tables say of planted lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Its modules, as `python benchmarks/emergence` finds them."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "emergence"))
+    import plan
+    import runs
+    import tables
+
+    yield plan, runs, tables
+    for name in ("plan", "plots", "runs", "tables"):
+        sys.modules.pop(name, None)
+
+
+def recipes_of(plan, tmp_path, text: str):
+    (tmp_path / "recipes.yaml").write_text(f"common: [suite=none]\nrecipes:\n{text}")
+    return plan.read_recipes(tmp_path / "recipes.yaml")
+
+
+def test_a_run_is_another_one_where_it_or_what_it_extends_is_trained_otherwise(driver, tmp_path):
+    text = "  a: {{group: g, about: x, train: [steps={}]}}\n  b: {{group: g, about: {}, train: [], extends: a}}\n"
+    first = recipes_of(driver[0], tmp_path, text.format(1, "x"))["b"]
+    assert recipes_of(driver[0], tmp_path, text.format(1, "told otherwise"))["b"].key == first.key
+    assert recipes_of(driver[0], tmp_path, text.format(2, "x"))["b"].key != first.key
+    assert [recipe.name for recipe in first.chain] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"), [("group: g, tran: []", "tran"), ("extends: c, train: []", "stand before")]
+)
+def test_a_recipe_that_cannot_be_is_named(driver, tmp_path, fields, words):
+    with pytest.raises(ValueError, match=words):
+        recipes_of(driver[0], tmp_path, f"  a: {{{fields}}}\n")
+
+
+def test_every_kept_line_of_the_rows_that_stay_belongs_to_a_recipe_as_it_is_now(driver):
+    plan, runs, _ = driver
+    recipes = plan.read_recipes()
+    kept = list(runs.lines(ROOT / "docs" / "emergence" / "runs.jsonl"))
+    assert kept
+    assert {(line["recipe"], line["key"]) for line in kept} <= {(each.name, each.key) for each in recipes.values()}
+
+
+def test_the_interval_is_students(driver):
+    mean, low, high = driver[2].interval([0.1, 0.2, 0.3])
+    assert mean == pytest.approx(0.2)
+    assert high - mean == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
+    assert mean - low == pytest.approx(high - mean)
+    assert all(math.isnan(end) for end in driver[2].interval([0.1])[1:])
+
+
+def test_ratios_pair_seeds_and_the_table_shows_them(driver, tmp_path):
+    plan, runs, tables = driver
+    text = "  supervised: {group: r, about: x, train: []}\n  other: {group: g, about: x, train: [a=1]}\n"
+    recipes = recipes_of(plan, tmp_path, text)
+
+    def plant(name: str, seed: int, value: float) -> None:
+        recall = {size: {"1": value / 2, "10": value} for size in ("500", "1000")}
+        limits = {"ceiling": {"1": 1.0, "10": 1.0}, "chance": {"1": 0.001, "10": 0.01}}
+        cells = {cell: {"recall": recall, **limits} for cell in tables.CELLS}
+        line = {"recipe": name, "key": recipes[name].key, "seed": seed, "cpu_s": 1.0, "val": {}}
+        runs.keep(tmp_path / "runs.jsonl", {**line, "pools": {"main": cells, "held_out": cells}})
+
+    for name, seed, value in (("supervised", 0, 0.8), ("supervised", 1, 0.4), ("other", 1, 0.2), ("other", 2, 0.9)):
+        plant(name, seed, value)
+    groups = tables.grouped(runs.lines(tmp_path / "runs.jsonl"), recipes)
+    where = ("main", "audio>text", "500", "10")
+    assert tables.ratios(groups["other"], groups["supervised"], *where) == [0.5]  # seed 2 has no partner
+    shown = [row for row in tables.test_table(groups) if row.startswith("| other | 2 | seen, 500")]
+    assert "0.500, 0.500" in shown[0]
+    changed = {**json.loads((tmp_path / "runs.jsonl").read_text().splitlines()[0]), "key": "00000000"}
+    assert tables.grouped([changed], recipes) == {}
