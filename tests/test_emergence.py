@@ -83,3 +83,13 @@ def test_ratios_pair_seeds_and_the_table_shows_them(driver, tmp_path):
     assert "0.500, 0.500" in shown[0]
     changed = {**json.loads((tmp_path / "runs.jsonl").read_text().splitlines()[0]), "key": "00000000"}
     assert tables.grouped([changed], recipes) == {}
+
+
+def test_validation_shows_seen_and_new_combinations(driver, tmp_path):
+    plan, _, tables = driver
+    recipes = recipes_of(plan, tmp_path, "  a: {group: g, about: words, train: []}\n")
+    line = {"seed": 0, "cpu_s": 7.0, "val": {"val/audio-text/r10": 0.5}, "new_combinations": {"audio-text/r10": 0.25}}
+    head, _, row = tables.val_table({"a": [line]}, recipes)
+    shown = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert (shown["audio-text/r10"], shown["new audio-text/r10"]) == ("50.0", "25.0")
+    assert shown["new image-text/r10"] == ""

@@ -3,10 +3,10 @@
 usage: python benchmarks/emergence [--only NAME ...] [--seeds 0,1,2,3,4] [--jobs 2] [--explore]    `make emergence`
 
 Trains the recipes of `recipes.yaml` that are `measured`, for every seed, measures them on the test pools, and appends a
-line for each to docs/emergence/runs.jsonl. With `--explore` it trains every recipe, and looks at validation only
-(docs/emergence/explore.jsonl): recipes are chosen there. What has its line is not run again, and a run that was stopped
-goes on, so the tables fill up over several sittings. In the end it writes docs/emergence/tables.md and the plots from
-the lines; `--only` without a name does that alone.
+line for each to docs/emergence/runs.jsonl. With `--explore` it trains every recipe, and looks at validation only, with
+seen and with new combinations (docs/emergence/explore.jsonl): recipes are chosen there. What has its line is not run
+again, and a run that was stopped goes on, so the tables fill up over several sittings. In the end it writes
+docs/emergence/tables.md and the plots from the lines; `--only` without a name does that alone.
 """
 
 from __future__ import annotations
@@ -72,11 +72,13 @@ def run_all(chosen: list[Recipe], seeds: list[int], jobs: int, out: Path, kept: 
 
 def one(recipe: Recipe, seed: int, out: Path, explore: bool) -> dict[str, Any]:
     """The line of one run."""
-    from runs import measure, train
+    from runs import measure, new_combinations, train
 
     line: dict[str, Any] = {"recipe": recipe.name, "key": recipe.key, "seed": seed, "group": recipe.group}
     line |= {"train": [list(each.train) for each in recipe.chain], **train(recipe, seed, out)}
-    return line if explore else line | {"pools": measure(recipe, seed, out, "outputs/data")}
+    if explore:
+        return line | {"new_combinations": new_combinations(recipe, seed, out, "outputs/data")}
+    return line | {"pools": measure(recipe, seed, out, "outputs/data")}
 
 
 def short(line: dict[str, Any]) -> str:

@@ -18,11 +18,12 @@ from plan import Recipe
 
 import bindspace
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.data import Reader, load_pool
-from bindspace.settings import BenchmarkSettings
-from bindspace_world import WorldConfig
+from bindspace.data import Pool, Reader, load_pool
+from bindspace.settings import BenchmarkSettings, Source
+from bindspace_world import VERSION, Combinations, WorldConfig
 
 POOL, SMALLER = 1000, 500  # test events of either kind; recall in the smaller pool is expected over all draws of it
+UNSEEN_SEED = 4242  # of the events with new combinations that recipes are chosen by
 LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
@@ -82,10 +83,35 @@ def measure(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, Any]:
     settings = BenchmarkSettings(permutations=100, zero_shot=[], pool_sizes=[SMALLER])
     pools: dict[str, Any] = {}
     for source in world.sources([], space.modalities)["test"]:
-        pool = load_pool([source], space.configs, space.modalities, Reader(1.0), 0.0)
-        report = run_benchmark(space, pool, settings, known=world.known(), progress=False)
+        report = run_benchmark(space, _pool(space, source), settings, known=world.known(), progress=False)
         pools[source.pool] = {f"{cell['query']}>{cell['gallery']}": _figures(cell) for cell in report["pairs"]}
     return pools
+
+
+def _pool(space: bindspace.Space, source: Source) -> Pool:
+    return load_pool([source], space.configs, space.modalities, Reader(1.0), 0.0)
+
+
+def new_combinations(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, float]:
+    """Recall on combinations that training never showed, for choosing: events of a seed that no test pool has.
+
+    By pair and k, the mean of both directions, as validation tells it.
+    """
+    folder = Path(data) / f"world{VERSION}-seed{UNSEEN_SEED}-held_out-{SMALLER}"
+    with LOCKS[folder]:
+        if not (folder / "manifest.jsonl").exists():
+            shown = ["image", "text", "audio"]
+            unseen = Combinations.held_out
+            WorldConfig(events=SMALLER, seed=UNSEEN_SEED, modalities=shown, combinations=unseen).write(folder)
+    space = bindspace.load(recipe.folder(out, seed) / "space")
+    settings = BenchmarkSettings(permutations=100, zero_shot=[], pool_sizes=[])
+    report = run_benchmark(space, _pool(space, Source(str(folder))), settings, progress=False)
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for cell in report["pairs"]:
+        pair = "-".join(sorted((cell["query"], cell["gallery"])))
+        for k, recall in cell["recall"].items():
+            found[f"{pair}/r{k}"].append(recall)
+    return {key: round(sum(both) / len(both), 4) for key, both in sorted(found.items())}
 
 
 def _figures(cell: dict[str, Any]) -> dict[str, Any]:
