@@ -15,10 +15,14 @@ from plan import Recipe
 Groups = dict[str, list[dict[str, Any]]]
 FIGURE = "val/audio-text/r10"
 PIVOT = "val/image-text/r10"
+UNSEEN = "audio-text/r10"
 
 
 def draw_levers(explored: Groups, recipes: dict[str, Recipe], path: Path) -> None:
-    """Each recipe's R@10 between audio and text on validation, a dot a seed; the band is the default's range."""
+    """Each recipe's R@10 between audio and text on validation, a dot a seed; the band is the default's range.
+
+    A cross is the same with combinations that training never showed.
+    """
     shown = {name: [line["val"][FIGURE] for line in group] for name, group in explored.items() if _has(group, FIGURE)}
     shown = {name: figures for name, figures in shown.items() if recipes[name].group != "pivot"}
     if len(shown) < 2:
@@ -26,11 +30,15 @@ def draw_levers(explored: Groups, recipes: dict[str, Recipe], path: Path) -> Non
     order = sorted(shown, key=lambda name: statistics.fmean(shown[name]))
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.28 * len(order)), layout="constrained")
     for row, name in enumerate(order):
-        axes.plot([100 * value for value in shown[name]], [row] * len(shown[name]), "o", color=_colour(recipes[name]))
+        unseen = [line["new_combinations"][UNSEEN] for line in explored[name]]
+        for values, marker in ((shown[name], "o"), (unseen, "x")):
+            axes.plot([100 * value for value in values], [row] * len(values), marker, color=_colour(recipes[name]))
     if "default" in shown:
         axes.axvspan(100 * min(shown["default"]), 100 * max(shown["default"]), alpha=0.15, color="grey")
     axes.set_yticks(range(len(order)), order)
-    axes.set_xlabel("R@10 between audio and text, 1,000 events of validation, % (a dot a seed; band: the default)")
+    axes.set_xlabel(
+        "R@10 between audio and text, %: dots 1,000 events of validation (band: the default), crosses 500 new"
+    )
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -41,7 +49,7 @@ def draw_pivot(explored: Groups, recipes: dict[str, Recipe], path: Path) -> None
     points = []
     for name, group in explored.items():
         parent = recipes[name].extends
-        if parent is None or (name != "default" and not name.startswith("on_")):
+        if parent is None or recipes[name].train != recipes["default"].train:
             continue
         pivots = {line["seed"]: line["val"].get(PIVOT) for line in explored.get(parent.name, [])}
         points += [(pivots[line["seed"]], line["val"][FIGURE]) for line in group if pivots.get(line["seed"])]
