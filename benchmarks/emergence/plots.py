@@ -36,9 +36,7 @@ def draw_levers(explored: Groups, recipes: dict[str, Recipe], path: Path) -> Non
     if "default" in shown:
         axes.axvspan(100 * min(shown["default"]), 100 * max(shown["default"]), alpha=0.15, color="grey")
     axes.set_yticks(range(len(order)), order)
-    axes.set_xlabel(
-        "R@10 between audio and text, %: dots 1,000 events of validation (band: the default), crosses 500 new"
-    )
+    axes.set_xlabel("R@10 between audio and text, % (dots: validation; crosses: new combinations)")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
