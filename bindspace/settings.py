@@ -71,7 +71,7 @@ class Source:
     root: str | None = None  # what paths in it are relative to; None: its folder
     modalities: list[str] | None = None  # which columns to use; None: all that are selected
     weight: float = 1.0  # share of the batches, beside the other sources
-    batch: int | None = None  # None: data.batch
+    batch: int | None = None  # None: the stage's, or data.batch
     augment: Augment = Augment.weak
     where: dict[str, Any] = field(default_factory=dict)  # keep rows whose columns equal these values (or are in a list)
     read: dict[str, dict[str, Any]] = field(default_factory=dict)  # per modality: settings that `read` gets as info
@@ -206,6 +206,7 @@ class Stage:
     pairs: list[str] = field(default_factory=lambda: ["all"])  # like `image-text`; `all`; `rest`: in no earlier stage
     freeze: list[str] = field(default_factory=list)  # modalities; `done`: all that an earlier stage trained
     lr: float = 1.0  # factor on optim.lr
+    batch: int | None = None  # in the place of data.batch; None: data.batch
 
 
 @dataclass

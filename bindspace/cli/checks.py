@@ -63,6 +63,9 @@ def check_run(run: TrainRun) -> list[Pair]:
     for index, stage in enumerate(run.stages):
         if stage.steps < 1:
             raise UserError(f"stages.{index}.steps: expected 1 or more, got {stage.steps}")
+        if stage.batch is not None and stage.batch < 2:
+            expected = "2 or more, since the others of a batch are the negatives, or null for data.batch"
+            raise UserError(f"stages.{index}.batch: expected {expected}, got {stage.batch}")
     for name, config in run.modality.items():
         config.tune.check(f"modality.{name}.tune")
     pairs = resolve_pairs(run)

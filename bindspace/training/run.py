@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +133,11 @@ def _warn_of_batches(run: TrainRun) -> None:
             f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
             stacklevel=3,
         )
-    share = -(-run.data.batch // run.trainer.devices)
+    largest = max([run.data.batch, *(stage.batch or 0 for stage in run.stages)])
+    share = -(-largest // run.trainer.devices)
     if run.trainer.micro_batch is not None and run.trainer.micro_batch >= share:
         warnings.warn(
-            f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of data.batch is {share}",
+            f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of a batch is {share}",
             stacklevel=3,
         )
 
@@ -288,7 +289,8 @@ def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest
     vectors = cache_vectors(space, still, manifests, session.bad, session.cache, **options)
     space.cpu()  # Lightning moves it where it trains
     steps = phase.steps * run.trainer.accumulate
-    data = BindData(run.modality, manifests, [], phase.pairs, run.data, steps, seed=run.seed + index, vectors=vectors)
+    settings = run.data if phase.batch is None else replace(run.data, batch=phase.batch)
+    data = BindData(run.modality, manifests, [], phase.pairs, settings, steps, seed=run.seed + index, vectors=vectors)
     data.in_chunks = run.trainer.micro_batch is not None
     return data
 

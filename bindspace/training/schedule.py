@@ -22,6 +22,7 @@ class Phase:
     sources: list[int]
     steps: int
     lr: float
+    batch: int | None = None  # in the place of data.batch
 
     @property
     def members(self) -> set[str]:
@@ -77,7 +78,8 @@ def resolve(
         chosen = _moving(stage, chosen, by_name, {*freeze, *still})
         read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
         steps = round(stage.steps * sum(weights[i] for i in read))
-        phases.append(Phase(stage.name, [by_name[name] for name in chosen], freeze, read, steps, stage.lr))
+        kept = [by_name[name] for name in chosen]
+        phases.append(Phase(stage.name, kept, freeze, read, steps, stage.lr, stage.batch))
         trained |= members - set(freeze)
         used |= set(chosen)
     if missing := [name for name in by_name if name not in used]:

@@ -95,7 +95,8 @@ def check_shaping(run: TrainRun, phases: Iterable[Phase]) -> None:
     loss = run.loss
     if not shapes(loss) and not loss.noise:
         return
-    if not any(run.pivot in phase.freeze and run.pivot in phase.members for phase in phases):
+    anchored = [phase for phase in phases if run.pivot in phase.freeze and run.pivot in phase.members]
+    if not anchored:
         warnings.warn(
             "loss.soft, loss.mask_above and loss.noise have no effect: they need a pivot that stands still, and none "
             "does in any stage (schedule=pivot_first has one)",
@@ -110,7 +111,8 @@ def check_shaping(run: TrainRun, phases: Iterable[Phase]) -> None:
             f"loss.bank={loss.bank}: loss.soft and loss.mask_above know the pivots of the batch, not those of past "
             "rows: leave one of them out"
         )
-    batch = max([run.data.batch, *(source.batch or 0 for source in run.data.train)])
+    of_stages = [phase.batch or run.data.batch for phase in anchored] or [run.data.batch]
+    batch = max([*of_stages, *(source.batch or 0 for source in run.data.train)])
     ranks = run.trainer.devices * run.trainer.nodes
     if batch >= PAYS or ranks > 1 or loss.precision is not Precision.float32:
         raise UserError(

@@ -99,6 +99,7 @@ def test_a_typo_is_named_with_the_closest_name_and_the_next_step(refused, argume
         (["modality.text.bind.weight=-1"], "pair 'image-text': expected a weight of 0 or more, got -1"),
         (["stages=[]"], "stages is empty, so nothing would be trained: choose a schedule"),
         (["stages.0.steps=0"], "stages.0.steps: expected 1 or more, got 0"),
+        (["stages.0.batch=1"], "stages.0.batch: expected 2 or more, since the others of a batch are the negatives, or"),
         (["data.batch=1"], "data.batch: expected 2 or more, since the others of a batch are the negatives, got 1"),
         (["loss.temperature=0"], "loss.temperature: expected more than 0, got 0.0"),
         (["teach=[{of: [audio,txet]}]"], "unknown modality in teach 'audio-txet' 'txet': did you mean 'text'?"),

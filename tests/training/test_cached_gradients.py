@@ -205,7 +205,9 @@ def test_a_chunk_that_holds_the_whole_batch_has_no_effect_and_says_so():
     from bindspace.training.run import _warn_of_batches
 
     run = TrainRun(data=DataSettings(batch=64), trainer=TrainerSettings(micro_batch=32, devices=2))
-    with pytest.warns(UserWarning, match="trainer.micro_batch=32 has no effect: a rank's share of data.batch is 32"):
+    with pytest.warns(UserWarning, match="trainer.micro_batch=32 has no effect: a rank's share of a batch is 32"):
         _warn_of_batches(run)
     run.trainer.micro_batch = 31
+    _warn_of_batches(run)
+    run.trainer.micro_batch, run.stages[0].batch = 32, 128  # a stage with larger batches
     _warn_of_batches(run)

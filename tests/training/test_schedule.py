@@ -1,5 +1,7 @@
 """Stages against pairs and sources, and the learning rate within one."""
 
+from dataclasses import replace
+
 import pytest
 
 from bindspace.errors import UserError
@@ -17,6 +19,11 @@ def test_the_pivot_comes_first_and_then_stands_still_for_the_rest():
     assert [pair.of for pair in bind.pairs] == [["image", "audio"], ["image", "depth"]]
     assert (bind.freeze, bind.sources) == (["image"], [1, 2])
     assert bind.steps == 480  # 300 steps for a source of weight 1, and 180 for one of 0.6
+
+
+def test_a_stage_may_have_a_batch_of_its_own():
+    stages = [replace(PIVOT_FIRST[0], batch=256), PIVOT_FIRST[1]]
+    assert [phase.batch for phase in resolve(stages, STAR, "image", HOLDS, [1.0] * 3)] == [256, None]
 
 
 def test_a_stage_of_which_no_pair_is_listed_is_left_out():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -105,6 +106,10 @@ def test_what_needs_the_whole_matrix_is_refused_without_it():
     ):
         with pytest.raises(UserError, match=said):
             check_shaping(asked, still)
+    apart = [replace(phase([]), batch=4096), replace(phase(["middle"]), batch=8)]
+    check_shaping(run(batch=2048, mask_above=0.9), apart)  # only the stages in which the pivot stands still count
+    with pytest.raises(UserError, match="a batch of 4096"):
+        check_shaping(run(mask_above=0.9), [replace(still[0], batch=4096)])
     with pytest.raises(UserError, match="know the pivots of the batch, not those of past rows"):
         check_shaping(run(mask_above=0.9, bank=64), still)
     with pytest.raises(UserError, match="the targets of siglip are no distribution"):

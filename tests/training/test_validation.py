@@ -46,6 +46,12 @@ def test_chosen_pairs_are_measured_every_so_many_steps_beside_those_of_the_stage
     assert load("run/space").ledger.selected_on == []
 
 
+def test_a_stage_trains_on_batches_of_its_own_size():
+    assert train("data.batch=8", "stages.0.batch=5", "trainer.log_every=1", "loss.mask_duplicates=false") == 0
+    assert set(figures("train/vector-words/negatives").values()) == {4.0}
+    assert set(figures("train/vector-curve/negatives").values()) == {7.0}
+
+
 def test_a_trained_pair_chooses_in_the_stage_that_trains_it_and_is_recorded(monkeypatch):
     from bindspace.training import callbacks
 
