@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -36,6 +37,39 @@ def test_a_run_is_another_one_where_it_or_what_it_extends_is_trained_otherwise(d
     assert recipes_of(driver[0], tmp_path, text.format(1, "told otherwise"))["b"].key == first.key
     assert recipes_of(driver[0], tmp_path, text.format(2, "x"))["b"].key != first.key
     assert [recipe.name for recipe in first.chain] == ["a", "b"]
+
+
+def test_a_run_is_another_one_where_its_experiment_or_what_it_keeps_has_changed(driver, tmp_path, monkeypatch):
+    plan = driver[0]
+    monkeypatch.setattr(plan, "EXPERIMENTS", tmp_path)
+    text = "  a: {group: g, about: x, train: [experiment=moon]}\n  b: {group: g, about: x, train: [], extends: a%s}\n"
+
+    def keys(moon: str, keep: str = "") -> list[str]:
+        (tmp_path / "moon.yaml").write_text(moon)
+        return [recipe.key for recipe in recipes_of(plan, tmp_path, text % keep).values()]
+
+    first = keys("dim: 3")
+    assert keys("# said otherwise\ndim:  3\n") == first
+    assert [new == old for new, old in zip(keys("dim: 4"), first, strict=True)] == [False, False]
+    assert [new == old for new, old in zip(keys("dim: 3", ", keep: [text]"), first, strict=True)] == [True, False]
+
+
+def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toys):
+    from bindspace.bundle import load, save
+    from bindspace.space import Space
+
+    runs = driver[1]
+    toys = {
+        "vector": install_toys.VectorConfig(),
+        "words": install_toys.WordsConfig(),
+        "curve": install_toys.CurveConfig(),
+    }
+    save(Space(toys, dim=4, pivot="vector"), tmp_path / "space")
+    assert runs._extended(tmp_path, ()) == tmp_path / "space"
+    part = runs._extended(tmp_path, ("vector", "words"))
+    assert load(part).modalities == ["vector", "words"]
+    shutil.rmtree(tmp_path / "space")
+    assert runs._extended(tmp_path, ("vector", "words")) == part
 
 
 @pytest.mark.parametrize(

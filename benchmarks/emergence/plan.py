@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-FIELDS = {"group", "about", "train", "extends", "measured"}
+EXPERIMENTS = HERE.parents[1] / "conf" / "experiment"
+FIELDS = {"group", "about", "train", "extends", "keep", "measured"}
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Recipe:
     about: str
     train: tuple[str, ...]
     extends: Recipe | None = None
+    keep: tuple[str, ...] = ()  # of the extended space, these modalities only; none: all
     measured: bool = False  # on the test pools too: a row that stays
 
     @property
     def key(self) -> str:
-        """Eight hex digits of all that decides the weights beside the seed: a changed recipe is another run."""
-        chain = [recipe.train for recipe in self.chain]
+        """Eight hex digits of the overrides, their experiments and what is kept: a changed recipe is another run."""
+        chain = [[*each.train, *map(_experiment, each.train), *each.keep] for each in self.chain]
+        chain = [[part for part in parts if part] for parts in chain]
         return hashlib.sha256(json.dumps(chain).encode()).hexdigest()[:8]
 
     @property
@@ -41,6 +44,14 @@ class Recipe:
         return out / f"{self.name}-{self.key}-seed{seed}"
 
 
+def _experiment(override: str) -> str:
+    """What an override selects where it selects an experiment, without comments; of any other, nothing."""
+    group, _, name = override.partition("=")
+    if group != "experiment":
+        return ""
+    return json.dumps(yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
 def read_recipes(path: Path = HERE / "recipes.yaml") -> dict[str, Recipe]:
     """The recipes of a file by name, in its order. Raises ValueError for a field or a name that does not exist."""
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -51,6 +62,6 @@ def read_recipes(path: Path = HERE / "recipes.yaml") -> dict[str, Recipe]:
         parent = fields.pop("extends", None)
         if parent is not None and parent not in found:
             raise ValueError(f"{path}: recipe {name!r} extends {parent!r}, which has to stand before it")
-        train = (*common, *fields.pop("train"))
-        found[name] = Recipe(name=name, train=train, extends=found.get(parent), **fields)
+        train, keep = (*common, *fields.pop("train")), tuple(fields.pop("keep", ()))
+        found[name] = Recipe(name=name, train=train, extends=found.get(parent), keep=keep, **fields)
     return found

@@ -18,6 +18,7 @@ from plan import Recipe
 
 import bindspace
 from bindspace.benchmark.emergent import run_benchmark
+from bindspace.bundle import load, save
 from bindspace.data import Pool, Reader, load_pool
 from bindspace.settings import BenchmarkSettings, Source
 from bindspace_world import VERSION, Combinations, WorldConfig
@@ -47,7 +48,7 @@ def train(recipe: Recipe, seed: int, out: Path) -> dict[str, Any]:
 def _train(recipe: Recipe, seed: int, folder: Path, out: Path) -> None:
     command = [sys.executable, "-m", "bindspace", "train", *recipe.train, f"seed={seed}", f"out={folder}"]
     if recipe.extends is not None:
-        command.append(f"extend={recipe.extends.folder(out, seed) / 'space'}")
+        command.append(f"extend={_extended(recipe.extends.folder(out, seed), recipe.keep)}")
     if (folder / "checkpoints" / "last.ckpt").exists():
         command = [sys.executable, "-m", "bindspace", "train", f"run={folder}"]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,17 @@ def _train(recipe: Recipe, seed: int, folder: Path, out: Path) -> None:
         raise RuntimeError(f"{recipe.name}, seed {seed}: bindspace train failed, see {log}")
     took = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.monotonic() - started}
     (folder / "took.json").write_text(json.dumps(took))
+
+
+def _extended(run: Path, keep: tuple[str, ...]) -> Path:
+    """The space of a run, or a space of a part of its modalities, saved beside it."""
+    if not keep:
+        return run / "space"
+    part = run / "-".join(("space", *keep))
+    with LOCKS[part]:
+        if not part.exists():
+            save(load(run / "space", list(keep)), part)
+    return part
 
 
 def validation(folder: Path) -> dict[str, float]:
