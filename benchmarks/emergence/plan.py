@@ -30,8 +30,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """Eight hex digits of the overrides, their experiments and what is kept: a changed recipe is another run."""
-        chain = [[*each.train, *map(_experiment, each.train), *each.keep] for each in self.chain]
-        chain = [[part for part in parts if part] for parts in chain]
+        chain = [[*each.train, *_experiments(each.train), *each.keep] for each in self.chain]
         return hashlib.sha256(json.dumps(chain).encode()).hexdigest()[:8]
 
     @property
@@ -44,12 +43,11 @@ class Recipe:
         return out / f"{self.name}-{self.key}-seed{seed}"
 
 
-def _experiment(override: str) -> str:
-    """What an override selects where it selects an experiment, without comments; of any other, nothing."""
-    group, _, name = override.partition("=")
-    if group != "experiment":
-        return ""
-    return json.dumps(yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf-8")))
+def _experiments(train: tuple[str, ...]) -> list[str]:
+    """What the experiments that overrides select hold, without comments."""
+    names = [override.removeprefix("experiment=") for override in train if override.startswith("experiment=")]
+    files = [EXPERIMENTS / f"{name}.yaml" for name in names]
+    return [json.dumps(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files]
 
 
 def read_recipes(path: Path = HERE / "recipes.yaml") -> dict[str, Recipe]:
