@@ -39,10 +39,14 @@ class Cell(Enum):
 
 
 class Head(Enum):
-    """How features are projected into the space. `identity`: the tower ends in the space already, and fixes its dim."""
+    """How features are projected into the space. `identity`: the tower ends in the space already, and fixes its dim.
+
+    `metric`: linear, and a map of the space in which it learns to meet a pivot that stands still.
+    """
 
     linear = "linear"
     mlp = "mlp"
+    metric = "metric"
     identity = "identity"
 
 

@@ -125,6 +125,7 @@ class TeachForm(Enum):
 
     distribution = "distribution"  # the whole distribution over them: cross-entropy
     proxy = "proxy"  # their mean by that distribution: InfoNCE against those of the batch
+    sample = "sample"  # one of them, drawn by that distribution anew at each step: InfoNCE against those of the batch
 
 
 @dataclass
@@ -139,7 +140,7 @@ class Teach:
     temperature: float = 0.05  # of the pivot's similarities to the landmarks
     learner_temperature: float | None = None  # of the learner's; None: the same
     landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
-    form: TeachForm = TeachForm.distribution  # distribution or proxy, of the landmarks
+    form: TeachForm = TeachForm.distribution  # distribution, proxy or sample, of the landmarks
 
 
 class LossKind(Enum):
@@ -167,6 +168,15 @@ class Subspace:
 
 
 @dataclass
+class Hubs:
+    """`loss.hubs.*`: heads that learn a metric are corrected for what it makes near to everything."""
+
+    of: str | None = None  # the modality whose training cells tell what that is, which stands still; null: off
+    weight: float = 0.65  # the score, as a cosine of training, of a cell that is worth finding
+    landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
+
+
+@dataclass
 class LossSettings:
     """`loss.*`: what is minimised for each pair, and its temperature."""
 
@@ -181,6 +191,7 @@ class LossSettings:
     soft: SoftTargets = field(default_factory=SoftTargets)
     mask_above: float | None = None  # rows whose still pivots have a cosine above it are no negatives; None: off
     subspace: Subspace = field(default_factory=Subspace)
+    hubs: Hubs = field(default_factory=Hubs)
     centroid: bool = False  # the sides of a pair meet at their mean, in the place of each other
     noise: float = 0.0  # length of the noise that is added to a still pivot's unit vectors, normalised again; 0: off
     local: bool = False  # several devices: each one's value is that of its own rows; gradients are the same

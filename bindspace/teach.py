@@ -1,11 +1,16 @@
-"""Whether what `teach` and `loss.subspace` ask for makes sense: in a run, and in its stages. Standard library only."""
+"""Whether what `teach`, `loss.subspace` and `loss.hubs` ask for makes sense: in a run, and in its stages.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from bindspace.errors import UserError, unknown
+from bindspace.modality import Head
 from bindspace.settings import Pair, Teach, TrainRun
 
 
@@ -29,9 +34,9 @@ def check_teach(run: TrainRun, pairs: Collection[Pair]) -> None:
         shown = named(teach)
         _check_sides(shown, teach, run)
         _check_values(shown, teach)
-        if tuple(teach.of) in seen:
-            raise UserError(f"{shown} is listed twice: keep one of the two")
-        seen.add(tuple(teach.of))
+        if (item := (*teach.of, teach.form.name)) in seen:
+            raise UserError(f"{shown} is listed twice with the form {teach.form.name}: keep one of the two")
+        seen.add(item)
         if not any(teaches(teach, pair, run.pivot) and pair.weight for pair in pairs):
             raise UserError(
                 f"{shown}: {teach.of[0]} learns by way of its pair with the pivot, and {run.pivot}-{teach.of[0]} is "
@@ -44,14 +49,35 @@ def check_subspace(run: TrainRun) -> None:
     subspace = run.loss.subspace
     if subspace.of is None:
         return
-    if subspace.of not in run.modality:
-        raise UserError(unknown("modality in loss.subspace.of", subspace.of, run.modality))
-    if subspace.of == run.pivot:
-        raise UserError(f"loss.subspace.of={run.pivot}: it is the pivot, whose part it is to be: name another modality")
+    _check_landmarks("loss.subspace", subspace.of, subspace.landmarks, run)
     if not 1 <= subspace.dim < run.dim:
         raise UserError(f"loss.subspace.dim: expected 1 or more and fewer than dim={run.dim}, got {subspace.dim}")
-    if subspace.landmarks < 0 or subspace.landmarks == 1:
-        raise UserError(f"loss.subspace.landmarks: expected 2 or more, or 0 for all, got {subspace.landmarks}")
+
+
+def check_hubs(run: TrainRun) -> None:
+    """Raises `UserError` for hubs of a modality that has none, or a weight or landmarks out of range.
+
+    Says where no head learns a metric.
+    """
+    hubs = run.loss.hubs
+    if hubs.of is None:
+        return
+    _check_landmarks("loss.hubs", hubs.of, hubs.landmarks, run)
+    if not 0 < hubs.weight <= 1:
+        raise UserError(f"loss.hubs.weight: expected more than 0 and at most 1, got {hubs.weight}")
+    if not any(config.head is Head.metric for name, config in run.modality.items() if name != hubs.of):
+        warnings.warn(
+            f"loss.hubs.of={hubs.of} has no effect: no head learns a metric (modality.NAME.head=metric)", stacklevel=2
+        )
+
+
+def _check_landmarks(where: str, of: str, landmarks: int, run: TrainRun) -> None:
+    if of not in run.modality:
+        raise UserError(unknown(f"modality in {where}.of", of, run.modality))
+    if of == run.pivot:
+        raise UserError(f"{where}.of={of}: it is the pivot itself: name another modality")
+    if landmarks < 0 or landmarks == 1:
+        raise UserError(f"{where}.landmarks: expected 2 or more, or 0 for all, got {landmarks}")
 
 
 def _check_sides(shown: str, teach: Teach, run: TrainRun) -> None:
@@ -81,7 +107,8 @@ def _check_values(shown: str, teach: Teach) -> None:
 def landmark_modalities(run: TrainRun) -> list[str]:
     """Modalities whose training cells a run reads as landmarks, whether it trains a pair of theirs or not."""
     names = [teach.of[1] for teach in run.teach if len(teach.of) == 2]
-    return list(dict.fromkeys([*names, *([run.loss.subspace.of] if run.loss.subspace.of else [])]))
+    asked = [name for name in (run.loss.subspace.of, run.loss.hubs.of) if name]
+    return list(dict.fromkeys([*names, *asked]))
 
 
 def named(teach: Teach) -> str:

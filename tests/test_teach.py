@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bindspace.errors import UserError
-from bindspace.settings import Pair, Stage, Teach, TrainRun
+from bindspace.settings import Pair, Stage, Teach, TeachForm, TrainRun
 from bindspace.teach import check_stages, check_teach
 from bindspace.training.schedule import resolve
 
@@ -39,10 +39,11 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(teach, sentence):
     assert sentence in refused(teach)
 
 
-def test_one_that_is_listed_twice_is_refused_and_the_other_direction_is_another():
-    assert "teach 'a-b' is listed twice" in refused(Teach(["a", "b"]), Teach(["a", "b"], weight=2))
-    run = TrainRun(pivot="p", modality=dict.fromkeys("pab"), teach=[Teach(["a", "b"]), Teach(["b", "a"])])
-    check_teach(run, STAR)
+def test_one_that_is_listed_twice_is_refused_and_another_direction_or_form_is_another():
+    twice = refused(Teach(["a", "b"]), Teach(["a", "b"], weight=2))
+    assert "teach 'a-b' is listed twice with the form distribution: keep one of the two" in twice
+    others = [Teach(["a", "b"]), Teach(["b", "a"]), Teach(["a", "b"], form=TeachForm.sample)]
+    check_teach(TrainRun(pivot="p", modality=dict.fromkeys("pab"), teach=others), STAR)
 
 
 def phases(*stages: Stage):

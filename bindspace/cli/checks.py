@@ -11,7 +11,7 @@ from bindspace.errors import UserError
 from bindspace.modality import Head, ModalityConfig
 from bindspace.pairs import check_validation, frozen, moving, resolve_pairs, unpaired
 from bindspace.settings import Pair, TrainRun
-from bindspace.teach import check_subspace, check_teach
+from bindspace.teach import check_hubs, check_subspace, check_teach
 
 Check = tuple[str, Callable[[Any], bool], str]
 AT_LEAST_1: tuple[Callable[[Any], bool], str] = (lambda value: value >= 1, "1 or more")
@@ -85,6 +85,7 @@ def check_run(run: TrainRun) -> list[Pair]:
             warnings.warn(f"both towers of {name} stand still: the pair is not trained, nor on record", stacklevel=2)
     check_teach(run, trained)
     check_subspace(run)
+    check_hubs(run)
     return trained
 
 

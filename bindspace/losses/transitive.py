@@ -40,6 +40,11 @@ def proxies(q_BM: Tensor, landmarks_MD: Tensor) -> Tensor:
     return F.normalize(q_BM @ landmarks_MD, dim=1)
 
 
+def sampled(q_BM: Tensor, landmarks_MD: Tensor) -> Tensor:
+    """A landmark for each row, drawn as its anchor weighs them: (B, D)."""
+    return landmarks_MD[torch.multinomial(q_BM, 1)[:, 0]] if len(q_BM) else landmarks_MD[:0]
+
+
 def perplexity(q_BM: Tensor) -> Tensor:
     """Among how many landmarks a row's teacher is divided, on average: a scalar from 1 to M."""
     return torch.special.entr(q_BM).sum(1).exp().mean()

@@ -43,6 +43,7 @@ from bindspace.training.freezing import (
 )
 from bindspace.training.groups import tower_groups
 from bindspace.training.machine import loss_products
+from bindspace.training.metric import metric_heads
 from bindspace.training.schedule import warmup_cosine
 from bindspace.training.shaping import Shaping
 from bindspace.training.teaching import Teacher
@@ -106,7 +107,9 @@ class BindModule(L.LightningModule):
         if space.ledger is None:
             space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
-        self.shaping = Shaping(self.loss, space.pivot, space.pivot in wholly_frozen(space, self.still))
+        still = wholly_frozen(space, self.still)
+        metrics = metric_heads(space, self.pairs, still)
+        self.shaping = Shaping(self.loss, space.pivot, space.pivot in still, metrics)
         self.teachers: list[Teacher] = []  # terms between modalities that share no event
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
@@ -233,7 +236,7 @@ class BindModule(L.LightningModule):
 
     def _taught(self, teacher: Teacher, sides: dict[str, Side], batch: Batch, counts: list[int]) -> Tensor:
         loss = teacher.loss(sides, batch, counts)
-        if self._due(f"taught {teacher.name}"):
+        if self._due(teacher.name):
             self.write(teacher.figures(counts))
         return loss
 

@@ -32,8 +32,10 @@ from bindspace.training.distributed import is_first_rank
 from bindspace.training.extending import check_ancestor, extended_space
 from bindspace.training.faster import faster
 from bindspace.training.freezing import adapt, fingerprint, never_moved, wholly_frozen
+from bindspace.training.hubs import hubs_of
 from bindspace.training.machine import cluster, device_of, environment, precision, threads
 from bindspace.training.measure import measure
+from bindspace.training.metric import check_metric
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule
 from bindspace.training.quiet import quiet
@@ -98,6 +100,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     bad = BadRows(folder / LISTING if is_first_rank() else None)
     space, still = new_space(run, pairs)
     phases, first_step = phases_of(run, pairs, events, still), 0
+    check_metric(run, phases)
     check_teachers(run, phases, events.train, still)
     check_shaping(run, phases)
     session = Session(run, folder, space, events, bad, still, phases, prepared(run, space, phases, still))
@@ -307,6 +310,8 @@ def callbacks_of(session: Session, phase: Phase, index: int) -> list[L.Callback]
     found: list[L.Callback] = [ShowProgress(phase.name, phase.steps, run.trainer.progress)]
     pools = val_pools(session, phase)
     found.append(WatchBadRows(session.bad, rows, run.data.max_bad_fraction))
+    if (hubs := hubs_of(session, phase)) is not None:
+        found.append(hubs)
     if pools:
         still = still_members(session.space, phase)
         found.append(Validate(pools, run.trainer.val_every, chooses(session, phase), still, session.cache))

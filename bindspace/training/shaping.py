@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bindspace.data.batch import Batch
 from bindspace.errors import UserError
+from bindspace.heads import MetricHead
 from bindspace.losses.contrastive import PAYS
 from bindspace.losses.plain import not_negative
 from bindspace.losses.soft import jittered, near, soft_targets
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 
 
 class Shaping:
-    """What a loss asks of the pivot, for the pairs of a stage. `anchored`: whether the pivot stands still."""
+    """What a loss asks of the pivot, for the pairs of a stage. `anchored`: whether the pivot stands still.
 
-    def __init__(self, loss: LossSettings, pivot: str, anchored: bool) -> None:
-        self.loss, self.pivot, self.anchored = loss, pivot, anchored
+    `metrics`: by modality, the heads that learn one with the pivot.
+    """
+
+    def __init__(self, loss: LossSettings, pivot: str, anchored: bool, metrics: Mapping[str, MetricHead]) -> None:
+        self.loss, self.pivot, self.anchored, self.metrics = loss, pivot, anchored, metrics
         self.part: SharedPart | None = None  # that others bind to
         self.terms: dict[str, UnpairedTerm] = {}  # by modality that binds to it
 
@@ -60,7 +64,7 @@ class Shaping:
         return found
 
     def moved(self, pair: Pair, a: Side, b: Side) -> tuple[Side, Side]:
-        """Both sides, the pivot's within the shared part and with noise, where these are asked for.
+        """Both sides; the pivot's within the shared part, with noise and as a metric has it, where these are asked for.
 
         Random numbers are those of the step.
         """
@@ -75,7 +79,10 @@ class Shaping:
     def _moved(self, pair: Pair, z_BD: Tensor) -> Tensor:
         if self.part is not None and self.part.learner(pair) is not None:
             z_BD = self.part.project(z_BD)
-        return jittered(z_BD, self.loss.noise) if self.loss.noise else z_BD
+        if self.loss.noise:
+            z_BD = jittered(z_BD, self.loss.noise)
+        metric = next((self.metrics[name] for name in pair.of if name in self.metrics), None)
+        return z_BD if metric is None else metric.met(z_BD)
 
     def note(self, pair: Pair, batch: Batch, digests: Mapping[str, Tensor]) -> None:
         """A pair has contributed gradient, with these contents of each side over all ranks."""

@@ -7,21 +7,25 @@ paired term of that pair; none of the learner with the landmarks is known to the
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bindspace.data import Manifest
 from bindspace.data.batch import Batch
 from bindspace.errors import UserError
+from bindspace.heads import MetricHead
 from bindspace.losses import content_keys, info_nce, transitive
-from bindspace.losses.transitive import perplexity, placed, proxies
+from bindspace.losses.transitive import perplexity, placed, proxies, sampled
 from bindspace.settings import Pair, Teach, TeachForm, TrainRun
 from bindspace.space import pair_name
 from bindspace.teach import check_stages, named, teaches
 from bindspace.training.distributed import ProcessRanks, gather_counts, gather_rows
 from bindspace.training.landmarks import Landmarks, landmarks_of
+from bindspace.training.metric import metric_heads, metric_learners
 from bindspace.training.subspace import learners
 from bindspace.training.unpaired import UnpairedTerm
 
@@ -32,12 +36,15 @@ if TYPE_CHECKING:
 
 
 class Teacher(UnpairedTerm):
-    """One item of `teach`, with its landmarks."""
+    """One item of `teach`, with its landmarks.
 
-    def __init__(self, teach: Teach, pivot: str, landmarks: Landmarks) -> None:
+    `metric`: the learner's head, where it learns one: proxies are met in it, and landmarks themselves in the space.
+    """
+
+    def __init__(self, teach: Teach, pivot: str, landmarks: Landmarks, metric: MetricHead | None = None) -> None:
         super().__init__(teach.of[0], pivot, landmarks)
-        self.teach = teach
-        self.name = pair_name(teach.of[0], teach.of[1], pivot)
+        self.teach, self.metric = teach, metric
+        self.name = f"{pair_name(teach.of[0], teach.of[1], pivot)}/{teach.form.name}"
         self._last: tuple[Tensor, Tensor] | None = None  # the last batch's loss and q, for `figures`
 
     def of(self, pair: Pair) -> bool:
@@ -52,6 +59,8 @@ class Teacher(UnpairedTerm):
         anchor, learner = sides[self.pivot], sides[self.learner]
         device = learner.z_BD.device
         with torch.autocast(device.type, enabled=False):
+            if self.metric is not None and self.teach.form is not TeachForm.proxy:
+                learner = replace(learner, z_BD=F.normalize(self.metric.back(learner.z_BD), dim=1))
             landmarks_MD = self.landmarks.on(device)
             excluded_BM = self._excluded(anchor, batch, device)
             q_BM = placed(anchor.z_BD, landmarks_MD, self.teach.temperature, excluded_BM)
@@ -71,13 +80,18 @@ class Teacher(UnpairedTerm):
         counts: list[int],
     ) -> Tensor:
         temperature = self.teach.learner_temperature or self.teach.temperature
-        if self.teach.form is TeachForm.proxy:
+        if self.teach.form is not TeachForm.distribution:
             keys: dict[str, Any] = {
                 "keys_a": content_keys(learner.digests_B32),
                 "keys_b": content_keys(anchor.digests_B32),
             }
             ranks = ProcessRanks(counts) if len(counts) > 1 else None
-            return info_nce(learner.z_BD, proxies(q_BM, landmarks_MD), 1 / temperature, **keys, ranks=ranks)
+            if self.teach.form is TeachForm.sample:
+                aims_BD = sampled(q_BM, landmarks_MD)
+            else:  # a stand-in for the pivot, which is met like it
+                aims_BD = proxies(q_BM, landmarks_MD)
+                aims_BD = aims_BD if self.metric is None else self.metric.met(aims_BD)
+            return info_nce(learner.z_BD, aims_BD, 1 / temperature, **keys, ranks=ranks)
         if not len(q_BM):
             return learner.z_BD.sum()
         share = len(q_BM) * len(counts) / sum(counts)
@@ -123,6 +137,10 @@ def check_teachers(run: TrainRun, phases: Sequence[Phase], train: Sequence[Manif
     """
     known = {name for name, config in run.modality.items() if config.weights is not None} | set(still)
     bound = [("loss.subspace", learner, str(run.loss.subspace.of)) for learner in learners(run, phases)]
+    if (other := run.loss.hubs.of) is not None:
+        for phase in phases:
+            heads = metric_learners(run.modality, phase.pairs, run.pivot, phase.freeze)
+            bound += [("loss.hubs", name, other) for name in heads if name != other]
     for shown, learner, other in [*((named(teach), *teach.of) for teach in run.teach), *bound]:
         check_stages(shown, learner, other, run.pivot, phases, known)
         if not any(each.uses(other) and each.uses(run.pivot) for each in train):
@@ -134,9 +152,9 @@ def check_teachers(run: TrainRun, phases: Sequence[Phase], train: Sequence[Manif
 
 def teachers_of(session: Session, phase: Phase) -> list[Teacher]:
     """The teachers of a phase, with landmarks from the training sources of the run."""
-    pivot = session.run.pivot
+    pivot, metrics = session.run.pivot, metric_heads(session.space, phase.pairs, phase.freeze)
     return [
-        Teacher(teach, pivot, landmarks_of(session, teach.of[1], teach.landmarks))
+        Teacher(teach, pivot, landmarks_of(session, teach.of[1], teach.landmarks), metrics.get(teach.of[0]))
         for teach in session.run.teach
         if any(teaches(teach, pair, pivot) for pair in phase.pairs)
     ]
