@@ -14,7 +14,8 @@ from bindspace.errors import UserError
 from bindspace.heads import WIDER
 from bindspace.losses import content_keys, info_nce
 from bindspace.modality import Head
-from bindspace.settings import Pair
+from bindspace.settings import Hubs, LossSettings, Pair, TrainRun
+from bindspace.teach import check_hubs
 from bindspace.training import BindModule
 
 ASKED = ["modality.curve.head=metric", "loss.hubs.of=words", "loss.hubs.landmarks=20"]
@@ -140,5 +141,9 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(data, capsys):
         assert said in capsys.readouterr().err
     assert train_star(*ASKED, stages="stages=[{name: joint, steps: 3}]") == 2
     assert "in the pair vector-curve none does: bind it in a later stage that freezes vector" in capsys.readouterr().err
-    with pytest.warns(UserWarning, match="loss.hubs.of=words has no effect: no head learns a metric"):
-        assert train_star(*ASKED[1:], out="linear") == 0
+
+
+def test_hubs_without_a_metric_have_no_effect_and_that_is_said():
+    run = TrainRun(pivot="middle", modality={"middle": Middle(), "left": Left()}, loss=LossSettings(hubs=Hubs("left")))
+    with pytest.warns(UserWarning, match="loss.hubs.of=left has no effect: no head learns a metric"):
+        check_hubs(run)
