@@ -101,15 +101,13 @@ class BindModule(L.LightningModule):
             space.configs[name].tune.check(f"modality.{name}.tune")
         adapt(space, members - self.still, seed)
         self.rebuilt = dict(rebuilt or {})
-        self.lr = lr
-        self.log_every, self.first_step, self.seed = log_every, first_step, seed
+        self.lr, self.log_every, self.first_step, self.seed = lr, log_every, first_step, seed
         add_temperatures(space, self.pairs, self.loss)
         if space.ledger is None:
             space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
         still = wholly_frozen(space, self.still)
-        metrics = metric_heads(space, self.pairs, still)
-        self.shaping = Shaping(self.loss, space.pivot, space.pivot in still, metrics)
+        self.shaping = Shaping(self.loss, space.pivot, space.pivot in still, metric_heads(space, self.pairs, still))
         self.teachers: list[Teacher] = []  # terms between modalities that share no event
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}

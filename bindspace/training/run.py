@@ -39,6 +39,7 @@ from bindspace.training.metric import check_metric
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule
 from bindspace.training.quiet import quiet
+from bindspace.training.remarks import warn_of_batches, warn_of_loss
 from bindspace.training.schedule import Phase, resolve
 from bindspace.training.shaping import check_shaping
 from bindspace.training.subspace import part_of
@@ -91,7 +92,7 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     quiet()
     threads(run)
     if is_first_rank():
-        _warn_of_batches(run)
+        warn_of_batches(run)
         warn_of_loss(run)
     if run.extend is not None:
         check_ancestor(run, folder)
@@ -127,34 +128,6 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
             raise UserError(f"{unmeasured}: {error}; then measure it with run={folder}") from error
         if run.trainer.cache is None:
             shutil.rmtree(session.cache, ignore_errors=True)
-
-
-def _warn_of_batches(run: TrainRun) -> None:
-    if run.trainer.accumulate > 1:
-        warnings.warn(
-            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
-            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
-            stacklevel=3,
-        )
-    largest = max([run.data.batch, *(stage.batch or 0 for stage in run.stages)])
-    share = -(-largest // run.trainer.devices)
-    if run.trainer.micro_batch is not None and run.trainer.micro_batch >= share:
-        warnings.warn(
-            f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of a batch is {share}",
-            stacklevel=3,
-        )
-
-
-def warn_of_loss(run: TrainRun) -> None:
-    """Says what a setting of the loss costs, or that it has no effect."""
-    if run.loss.bank:
-        warnings.warn(
-            f"loss.bank={run.loss.bank}: so many past rows of each pair are further negatives, and they are stale: "
-            "their vectors are those of earlier weights",
-            stacklevel=3,
-        )
-    if run.loss.local and run.trainer.devices == 1:
-        warnings.warn("loss.local=true has no effect on one device: leave it out", stacklevel=3)
 
 
 def new_space(run: TrainRun, pairs: list[Pair]) -> tuple[Space, set[str]]:

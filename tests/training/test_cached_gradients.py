@@ -202,12 +202,12 @@ def test_two_ranks_with_chunks_give_the_gradients_of_one_process_without(tmp_pat
 
 def test_a_chunk_that_holds_the_whole_batch_has_no_effect_and_says_so():
     from bindspace.settings import DataSettings, TrainerSettings, TrainRun
-    from bindspace.training.run import _warn_of_batches
+    from bindspace.training.remarks import warn_of_batches
 
     run = TrainRun(data=DataSettings(batch=64), trainer=TrainerSettings(micro_batch=32, devices=2))
     with pytest.warns(UserWarning, match="trainer.micro_batch=32 has no effect: a rank's share of a batch is 32"):
-        _warn_of_batches(run)
+        warn_of_batches(run)
     run.trainer.micro_batch = 31
-    _warn_of_batches(run)
+    warn_of_batches(run)
     run.trainer.micro_batch, run.stages[0].batch = 32, 128  # a stage with larger batches
-    _warn_of_batches(run)
+    warn_of_batches(run)

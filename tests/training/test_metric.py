@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from making import killed_after, train_star, write_star
@@ -14,9 +15,12 @@ from bindspace.errors import UserError
 from bindspace.heads import WIDER
 from bindspace.losses import content_keys, info_nce
 from bindspace.modality import Head
-from bindspace.settings import Hubs, LossSettings, Pair, TrainRun
+from bindspace.settings import Hubs, LossSettings, Pair, Teach, TeachForm, TrainRun
 from bindspace.teach import check_hubs
 from bindspace.training import BindModule
+from bindspace.training.landmarks import Landmarks
+from bindspace.training.module import Side
+from bindspace.training.teaching import Teacher
 
 ASKED = ["modality.curve.head=metric", "loss.hubs.of=words", "loss.hubs.landmarks=20"]
 HELD = {name: list(range(6)) for name in ("middle", "left", "right")}
@@ -147,3 +151,26 @@ def test_hubs_without_a_metric_have_no_effect_and_that_is_said():
     run = TrainRun(pivot="middle", modality={"middle": Middle(), "left": Left()}, loss=LossSettings(hubs=Hubs("left")))
     with pytest.warns(UserWarning, match="loss.hubs.of=left has no effect: no head learns a metric"):
         check_hubs(run)
+
+
+@pytest.mark.parametrize("form", list(TeachForm))
+def test_what_is_taught_is_met_where_it_belongs(form):
+    """Proxies stand in for the pivot, in the metric; landmarks are points of the space."""
+    batch, space = plain_batch(HELD, 6), plain_space(left=Left(head=Head.metric))
+    head = space.towers["left"].head
+    marks_MD = F.normalize(torch.randn(9, 4, generator=torch.Generator().manual_seed(1)), dim=1)
+    sharp = {"temperature": 1e-3, "learner_temperature": 0.5}  # the nearest landmark, and no other
+    marks = Landmarks("right", marks_MD, np.zeros((9, 32), np.uint8))
+    given = Teacher(Teach(["left", "right"], form=form, **sharp), "middle", marks, head)
+    with torch.no_grad():
+        sides = {name: Side(space(name, batch.inputs[name]), batch.digests[name]) for name in ("left", "middle")}
+        a, x = sides["left"].z_BD, sides["middle"].z_BD
+        nearest = marks_MD[(x @ marks_MD.T).argmax(1)]
+        u = F.normalize(head.back(a), dim=1)
+        keys = {"keys_a": content_keys(batch.digests["left"]), "keys_b": content_keys(batch.digests["middle"])}
+        expected = {
+            TeachForm.proxy: info_nce(a, head.met(nearest), 2.0, **keys),
+            TeachForm.sample: info_nce(u, nearest, 2.0, **keys),
+            TeachForm.distribution: F.cross_entropy(2 * u @ marks_MD.T, (x @ marks_MD.T).argmax(1)),
+        }
+        assert float(given.loss(sides, batch, [6])) == pytest.approx(float(expected[form]), rel=1e-3)

@@ -1,0 +1,36 @@
+"""What a run says of its own settings before it begins."""
+
+from __future__ import annotations
+
+import warnings
+
+from bindspace.settings import TrainRun
+
+
+def warn_of_batches(run: TrainRun) -> None:
+    """Says where a batch is other than its settings may lead one to think."""
+    if run.trainer.accumulate > 1:
+        warnings.warn(
+            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
+            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
+            stacklevel=3,
+        )
+    largest = max([run.data.batch, *(stage.batch or 0 for stage in run.stages)])
+    share = -(-largest // run.trainer.devices)
+    if run.trainer.micro_batch is not None and run.trainer.micro_batch >= share:
+        warnings.warn(
+            f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of a batch is {share}",
+            stacklevel=3,
+        )
+
+
+def warn_of_loss(run: TrainRun) -> None:
+    """Says what a setting of the loss costs, or that it has no effect."""
+    if run.loss.bank:
+        warnings.warn(
+            f"loss.bank={run.loss.bank}: so many past rows of each pair are further negatives, and they are stale: "
+            "their vectors are those of earlier weights",
+            stacklevel=3,
+        )
+    if run.loss.local and run.trainer.devices == 1:
+        warnings.warn("loss.local=true has no effect on one device: leave it out", stacklevel=3)
