@@ -392,7 +392,10 @@ HOSTILE = {
     "null for a number": (settings("curve", width=None), "expected a whole number, got None"),
     "a list for a number": (settings("curve", width=[12]), "expected a whole number"),
     "a huge number": (settings("curve", width=10**40), "expected a whole number from"),
-    "an unknown choice": (settings("curve", head="cubic"), "one of linear, mlp, metric, identity, got 'cubic'"),
+    "an unknown choice": (
+        settings("curve", head="cubic"),
+        "head: expected one of linear, mlp, metric, identity, got 'cubic'",
+    ),
     "a string for a list": (settings("curve", scales="1,2"), "scales: expected a list"),
     "a list of the wrong kind": (settings("curve", scales=[1.0, "2"]), r"scales\[1\]: expected a number"),
     "a long list": (settings("curve", scales=[1.0] * 100_000), "scales: expected a list"),
