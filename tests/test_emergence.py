@@ -22,7 +22,7 @@ def driver(monkeypatch):
     import tables
 
     yield plan, runs, tables
-    for name in ("plan", "plots", "runs", "tables"):
+    for name in ("plan", "plots", "runs", "summary", "tables"):
         sys.modules.pop(name, None)
 
 
@@ -86,6 +86,51 @@ def test_every_kept_line_of_the_rows_that_stay_belongs_to_a_recipe_as_it_is_now(
     kept = list(runs.lines(ROOT / "docs" / "emergence" / "runs.jsonl"))
     assert kept
     assert {(line["recipe"], line["key"]) for line in kept} <= {(each.name, each.key) for each in recipes.values()}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/emergence.md"])
+def test_the_table_of_a_page_is_what_the_kept_lines_say(driver, tmp_path, page):
+    plan, runs, tables = driver
+    import summary
+
+    recipes, copy = plan.read_recipes(), tmp_path / "page.md"
+    measured = tables.grouped(runs.lines(ROOT / "docs" / "emergence" / "runs.jsonl"), recipes)
+    shutil.copy(ROOT / page, copy)
+    summary.write_summary([copy], measured, recipes)
+    assert copy.read_text(encoding="utf-8") == (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_the_summary_writes_between_its_marks_alone(driver, tmp_path):
+    import summary
+
+    plan, _, tables = driver
+    text = (
+        "  supervised: {group: r, about: x, row: real pairs, train: []}\n  quiet: {group: g, about: x, train: [b=1]}\n"
+    )
+    recipes = recipes_of(plan, tmp_path, text + "  other: {group: g, about: x, row: mine, train: [a=1]}\n")
+
+    def planted(value: float) -> list[dict]:
+        recall = {size: {"1": value / 2, "10": value} for size in ("500", "1000")}
+        cells = {cell: {"recall": recall, "ceiling": {"10": 0.975}} for cell in tables.CELLS}
+        return [{"seed": seed, "cpu_s": 1234.0, "pools": {"main": cells, "held_out": cells}} for seed in (0, 1)]
+
+    measured = {"supervised": planted(0.8), "other": planted(0.4), "quiet": planted(0.9)}
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{summary.BEGIN}old\n{summary.END}after\n", encoding="utf-8")
+    summary.write_summary([page], measured, recipes)
+    first, head, _, reference, mine, limits, last = (
+        page.read_text(encoding="utf-8").replace(summary.BEGIN, "").replace(summary.END, "").splitlines()
+    )
+    assert (first, last) == ("before", "after")
+    assert "new: text → audio, 500" in head
+    assert reference.startswith("| real pairs | 80.0 |")
+    assert mine.startswith("| mine | 40.0: .500 (.500–.500) |")
+    assert mine.endswith("| 1,234 |")
+    assert limits.startswith("| ceiling, chance | 98, 2 | 98, 2 | 98, 1 |")
+    page.write_text("no marks", encoding="utf-8")
+    with pytest.raises(ValueError, match="expected one line"):
+        summary.write_summary([page], measured, recipes)
+    assert page.read_text(encoding="utf-8") == "no marks"
 
 
 def test_the_interval_is_students(driver):

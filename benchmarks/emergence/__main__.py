@@ -20,7 +20,8 @@ from typing import Any
 
 from plan import Recipe, read_recipes
 
-HOME = Path(__file__).parents[2] / "docs" / "emergence"
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / "docs" / "emergence"
 
 
 def main(arguments: list[str]) -> int:
@@ -44,9 +45,13 @@ def main(arguments: list[str]) -> int:
         if (name in asked.only if asked.only is not None else asked.explore or recipe.measured)
     ]
     failed = run_all(chosen, [int(seed) for seed in asked.seeds.split(",")], asked.jobs, asked.out, kept, asked.explore)
-    from tables import draw
+    from runs import lines
+    from summary import write_summary
+    from tables import draw, grouped
 
     draw(HOME, recipes)
+    measured = grouped(lines(HOME / "runs.jsonl"), recipes)
+    write_summary([ROOT / "README.md", ROOT / "docs" / "emergence.md"], measured, recipes)
     return 1 if failed else 0
 
 

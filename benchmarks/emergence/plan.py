@@ -12,7 +12,7 @@ import yaml
 
 HERE = Path(__file__).parent
 EXPERIMENTS = HERE.parents[1] / "conf" / "experiment"
-FIELDS = {"group", "about", "train", "extends", "keep", "measured"}
+FIELDS = {"group", "about", "train", "extends", "keep", "measured", "row"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Recipe:
     extends: Recipe | None = None
     keep: tuple[str, ...] = ()  # of the extended space, these modalities only; none: all
     measured: bool = False  # on the test pools too: a row that stays
+    row: str = ""  # what it is called in the table of README and page; empty: it has no row there
 
     @property
     def key(self) -> str:
