@@ -7,14 +7,28 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from bindspace.errors import UserError
-from bindspace.towers import conv_trunk, load_weights, vit_trunk
+from bindspace.towers import _mean_cells, conv_trunk, load_weights, vit_trunk
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (80, 151), (32, 48)])
 def test_the_cnn_takes_any_height_and_width(shape: tuple[int, int]) -> None:
     assert conv_trunk(2, (8, 16), 4, 24)(torch.rand(3, 2, *shape)).shape == (3, 24)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [(8, 8), (8, 25), (9, 8), (4, 13), (2, 3)])
+def test_the_mean_over_cells_has_the_bits_of_adaptive_pooling(size: tuple[int, int], dtype: torch.dtype) -> None:
+    x, y = (torch.rand(2, 5, *size).to(dtype).requires_grad_() for _ in range(2))
+    y.data.copy_(x.data)
+    found, expected = _mean_cells(x, (4, 5)), F.adaptive_avg_pool2d(y, (4, 5))
+    weights = torch.rand(expected.shape)
+    (found.float() * weights).sum().backward()
+    (expected.float() * weights).sum().backward()
+    assert torch.equal(found, expected)
+    assert torch.equal(x.grad, y.grad)
 
 
 def test_the_cnn_lists_its_residual_blocks_from_input_to_output() -> None:
