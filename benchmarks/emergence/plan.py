@@ -12,7 +12,7 @@ import yaml
 
 HERE = Path(__file__).parent
 EXPERIMENTS = HERE.parents[1] / "conf" / "experiment"
-FIELDS = {"group", "about", "train", "extends", "keep", "measured", "row"}
+FIELDS = {"group", "about", "train", "extends", "keep", "measured", "row", "over"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Recipe:
     keep: tuple[str, ...] = ()  # of the extended space, these modalities only; none: all
     measured: bool = False  # on the test pools too: a row that stays
     row: str = ""  # what it is called in the table of README and page; empty: it has no row there
+    over: str = "supervised"  # the reference of its ratios
 
     @property
     def key(self) -> str:
@@ -63,4 +64,6 @@ def read_recipes(path: Path = HERE / "recipes.yaml") -> dict[str, Recipe]:
             raise ValueError(f"{path}: recipe {name!r} extends {parent!r}, which has to stand before it")
         train, keep = (*common, *fields.pop("train")), tuple(fields.pop("keep", ()))
         found[name] = Recipe(name=name, train=train, extends=found.get(parent), keep=keep, **fields)
+    if lost := [recipe.name for recipe in found.values() if recipe.row and recipe.over not in found]:
+        raise ValueError(f"{path}: recipe {lost[0]!r} has a row over {found[lost[0]].over!r}, which does not exist")
     return found

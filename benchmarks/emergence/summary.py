@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plan import Recipe
 from plots import Groups
-from tables import CELLS, REFERENCE, interval, ratios, recall, table_head, table_row
+from tables import CELLS, interval, ratios, recall, table_head, table_row
 
 from bindspace.files import write_text
 
@@ -37,21 +37,21 @@ def summary(measured: Groups, recipes: dict[str, Recipe]) -> list[str]:
     rows = table_head(["R@10 in %, and ratio to the reference (95 %)", *columns, "CPU-s"])
     for name, recipe in recipes.items():
         if recipe.row and name in measured:
-            figures = [_figure(name, measured, *where) for where in WHERE]
+            figures = [_figure(recipe, measured, *where) for where in WHERE]
             cost = statistics.fmean(line["cpu_s"] for line in measured[name])
             rows.append(table_row([recipe.row, *figures, f"{cost:,.0f}"]))
-    limits = measured[REFERENCE][0]["pools"]
+    limits = measured[Recipe.over][0]["pools"]
     # The ceiling is that of the whole pool: a part of it cannot have a lower one.
     both = [f"{100 * limits[pool][cell]['ceiling']['10']:.0f}, {1000 / int(size):.0f}" for pool, cell, size in WHERE]
     return [*rows, table_row(["ceiling, chance", *both, ""])]
 
 
-def _figure(name: str, measured: Groups, *where: str) -> str:
-    """Mean R@10 in %; behind it, for all but the reference, the ratio and its interval."""
-    mean = f"{100 * statistics.fmean(recall(line, *where, '10') for line in measured[name]):.1f}"
-    if name == REFERENCE:
+def _figure(recipe: Recipe, measured: Groups, *where: str) -> str:
+    """Mean R@10 in %; behind it, for all but its own reference, the ratio and its interval."""
+    mean = f"{100 * statistics.fmean(recall(line, *where, '10') for line in measured[recipe.name]):.1f}"
+    if recipe.name == recipe.over:
         return mean
     ratio, low, high = (
-        f"{end:.3f}".removeprefix("0") for end in interval(ratios(measured[name], measured[REFERENCE], *where, "10"))
+        f"{end:.3f}".removeprefix("0") for end in interval(ratios(measured[recipe.name], measured[recipe.over], *where, "10"))
     )
     return f"{mean}: {ratio} ({low}–{high})"

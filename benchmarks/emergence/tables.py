@@ -16,7 +16,6 @@ HEAD = "# Tables of the emergence experiments\n\nWritten by `make emergence` fro
 COLUMNS = ["recipe", "seeds", "pool", "R@1 a→t, t→a", "R@10 a→t, t→a", "ratio R@1", "ratio R@10", "CPU-s"]
 POOLS = (("main", "500"), ("main", "1000"), ("held_out", "500"), ("held_out", "1000"))
 CELLS = ("audio>text", "text>audio")
-REFERENCE = "supervised"
 
 
 def draw(home: Path, recipes: dict[str, Recipe]) -> None:
@@ -24,7 +23,7 @@ def draw(home: Path, recipes: dict[str, Recipe]) -> None:
     explored = grouped(lines(home / "explore.jsonl"), recipes)
     measured = grouped(lines(home / "runs.jsonl"), recipes)
     home.mkdir(parents=True, exist_ok=True)
-    tests, vals = test_table(measured), val_table(explored, recipes)
+    tests, vals = test_table(measured, recipes), val_table(explored, recipes)
     parts = [HEAD, "## Test pools\n", *tests, "\n## Validation\n", *vals]
     (home / "tables.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
     draw_levers(explored, recipes, home / "levers.png")
@@ -75,10 +74,11 @@ def share(values: list[float]) -> str:
     return f"{mean:.3f}" + ("" if math.isnan(low) else f" ({low:.3f} to {high:.3f})")
 
 
-def test_table(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
+def test_table(measured: dict[str, list[dict[str, Any]]], recipes: dict[str, Recipe]) -> list[str]:
     """Recall of audio with text by pool, and the ratio to the reference of the same seeds."""
-    rows, reference = table_head(COLUMNS), measured.get(REFERENCE, [])
+    rows = table_head(COLUMNS)
     for name, group in measured.items():
+        reference = measured.get(recipes[name].over, [])
         if not all(cell in group[0]["pools"]["main"] for cell in CELLS):
             continue
         for pool, size in POOLS:
@@ -88,8 +88,8 @@ def test_table(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
             cost = f"{statistics.fmean(line['cpu_s'] for line in group):.0f}"
             shown = f"{'seen' if pool == 'main' else 'held out'}, {size}"
             rows.append(table_row([name, str(len(group)), shown, *figures, *over, cost]))
-    if reference:
-        rows += [limit_row(kind, pool, reference[0]) for kind in ("ceiling", "chance") for pool in ("main", "held_out")]
+    if limits := measured.get(Recipe.over):
+        rows += [limit_row(kind, pool, limits[0]) for kind in ("ceiling", "chance") for pool in ("main", "held_out")]
     return rows
 
 
