@@ -54,6 +54,28 @@ def test_a_run_is_another_one_where_its_experiment_or_what_it_keeps_has_changed(
     assert [new == old for new, old in zip(keys("dim: 3", ", keep: [text]"), first, strict=True)] == [True, False]
 
 
+def test_recipes_are_chosen_on_new_combinations_of_their_own_events(driver, tmp_path, monkeypatch):
+    from bindspace import registry
+    from bindspace.bundle import save
+    from bindspace.space import Space
+    from bindspace_world import WorldConfig
+
+    plan, runs, _ = driver
+    monkeypatch.setattr(runs, "SMALLER", 12)
+    recipe = recipes_of(plan, tmp_path, "  a: {group: g, about: x, train: []}\n")["a"]
+    towers = {name: registry.load(name)() for name in ("image", "text")}
+    save(Space(towers, dim=8, pivot="image"), recipe.folder(tmp_path, 3) / "space")
+    found = runs.new_combinations(recipe, 3, tmp_path, str(tmp_path / "data"))
+    assert set(found) == {"image-text/r1", "image-text/r5", "image-text/r10"}
+    assert 0 <= found["image-text/r1"] <= found["image-text/r10"] <= 1
+    (manifest,) = (tmp_path / "data").glob("*/manifest.jsonl")
+    shown = {(row["shape"], row["material"]) for row in map(json.loads, manifest.read_text().splitlines())}
+    world = WorldConfig(root="x", train_events=200)
+    assert shown
+    assert not shown & {(row["shape"], row["material"]) for row in world.rows("train")}
+    assert runs.UNSEEN_SEED not in {pool.seed for pool in world._test(["image", "text"])}
+
+
 def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toys):
     from bindspace.bundle import load, save
     from bindspace.space import Space
@@ -73,7 +95,12 @@ def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toy
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"), [("group: g, tran: []", "tran"), ("extends: c, train: []", "stand before")]
+    ("fields", "words"),
+    [
+        ("group: g, tran: []", "tran"),
+        ("extends: c, train: []", "stand before"),
+        ("group: g, about: x, train: [], row: mine, over: c", "'a' has a row over 'c'"),
+    ],
 )
 def test_a_recipe_that_cannot_be_is_named(driver, tmp_path, fields, words):
     with pytest.raises(ValueError, match=words):
@@ -107,18 +134,20 @@ def test_the_summary_writes_between_its_marks_alone(driver, tmp_path):
     text = (
         "  supervised: {group: r, about: x, row: real pairs, train: []}\n  quiet: {group: g, about: x, train: [b=1]}\n"
     )
-    recipes = recipes_of(plan, tmp_path, text + "  other: {group: g, about: x, row: mine, train: [a=1]}\n")
+    text += "  other: {group: g, about: x, row: mine, train: [a=1]}\n"
+    text += "  more: {group: g, about: x, row: longer, train: [c=1], over: quiet}\n"
+    recipes = recipes_of(plan, tmp_path, text)
 
     def planted(value: float) -> list[dict]:
         recall = {size: {"1": value / 2, "10": value} for size in ("500", "1000")}
         cells = {cell: {"recall": recall, "ceiling": {"10": 0.975}} for cell in tables.CELLS}
         return [{"seed": seed, "cpu_s": 1234.0, "pools": {"main": cells, "held_out": cells}} for seed in (0, 1)]
 
-    measured = {"supervised": planted(0.8), "other": planted(0.4), "quiet": planted(0.9)}
+    measured = {"supervised": planted(0.8), "other": planted(0.4), "quiet": planted(0.9), "more": planted(0.6)}
     page = tmp_path / "page.md"
     page.write_text(f"before\n{summary.BEGIN}old\n{summary.END}after\n", encoding="utf-8")
     summary.write_summary([page], measured, recipes)
-    first, head, _, reference, mine, limits, last = (
+    first, head, _, reference, mine, more, limits, last = (
         page.read_text(encoding="utf-8").replace(summary.BEGIN, "").replace(summary.END, "").splitlines()
     )
     assert (first, last) == ("before", "after")
@@ -126,6 +155,7 @@ def test_the_summary_writes_between_its_marks_alone(driver, tmp_path):
     assert reference.startswith("| real pairs | 80.0 |")
     assert mine.startswith("| mine | 40.0: .500 (.500–.500) |")
     assert mine.endswith("| 1,234 |")
+    assert more.startswith("| longer | 60.0: .667 (.667–.667) |")
     assert limits.startswith("| ceiling, chance | 98, 2 | 98, 2 | 98, 1 |")
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="expected one line"):
@@ -158,7 +188,7 @@ def test_ratios_pair_seeds_and_the_table_shows_them(driver, tmp_path):
     groups = tables.grouped(runs.lines(tmp_path / "runs.jsonl"), recipes)
     where = ("main", "audio>text", "500", "10")
     assert tables.ratios(groups["other"], groups["supervised"], *where) == [0.5]  # seed 2 has no partner
-    shown = [row for row in tables.test_table(groups) if row.startswith("| other | 2 | seen, 500")]
+    shown = [row for row in tables.test_table(groups, recipes) if row.startswith("| other | 2 | seen, 500")]
     assert "0.500, 0.500" in shown[0]
     changed = {**json.loads((tmp_path / "runs.jsonl").read_text().splitlines()[0]), "key": "00000000"}
     assert tables.grouped([changed], recipes) == {}

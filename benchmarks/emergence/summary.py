@@ -51,7 +51,6 @@ def _figure(recipe: Recipe, measured: Groups, *where: str) -> str:
     mean = f"{100 * statistics.fmean(recall(line, *where, '10') for line in measured[recipe.name]):.1f}"
     if recipe.name == recipe.over:
         return mean
-    ratio, low, high = (
-        f"{end:.3f}".removeprefix("0") for end in interval(ratios(measured[recipe.name], measured[recipe.over], *where, "10"))
-    )
+    over = ratios(measured[recipe.name], measured[recipe.over], *where, "10")
+    ratio, low, high = (f"{end:.3f}".removeprefix("0") for end in interval(over))
     return f"{mean}: {ratio} ({low}–{high})"
