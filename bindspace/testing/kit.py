@@ -89,9 +89,9 @@ def run_check(check: Check, subject: Subject) -> Result:
     except NotApplicable as reason:
         return Result(check, NOT_APPLICABLE, str(reason))
     except Exception as error:  # a plugin may raise anything at all
-        if (told := subject.told.get(id(error))) is not None:
+        if (told := next((name for earlier, name in subject.told if earlier is error), None)) is not None:
             return Result(check, NOT_APPLICABLE, f"cannot run before `{told}` is mended")
-        subject.told[id(error)] = check.name.replace("_", " ")
+        subject.told.append((error, check.name.replace("_", " ")))  # kept, so that no later one is taken for it
         note = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
         return Result(check, FAILED, " ".join(note.split()), place_of(error, check.part, subject))
 

@@ -62,7 +62,7 @@ class Subject:
             if setting not in known:
                 raise PluginError(unknown(f"setting of {name} (in its `small`, or given)", setting, known))
         self.config = config_class(**values)
-        self.told: dict[int, str] = {}
+        self.told: list[tuple[Exception, str]] = []
         self._built: dict[str, tuple[Any, Exception | None]] = {}
         source = Path(inspect.getfile(config_class)).resolve()
         self._home = source.parent if source.name == "__init__.py" else source
