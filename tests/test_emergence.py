@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,7 +55,7 @@ def test_a_run_is_another_one_where_its_experiment_or_what_it_keeps_has_changed(
     assert [new == old for new, old in zip(keys("dim: 3", ", keep: [text]"), first, strict=True)] == [True, False]
 
 
-def test_recipes_are_chosen_on_new_combinations_of_their_own_events(driver, tmp_path, monkeypatch):
+def test_recipes_are_chosen_on_combinations_that_training_never_shows(driver, tmp_path, monkeypatch):
     from bindspace import registry
     from bindspace.bundle import save
     from bindspace.space import Space
@@ -73,7 +74,6 @@ def test_recipes_are_chosen_on_new_combinations_of_their_own_events(driver, tmp_
     world = WorldConfig(root="x", train_events=200)
     assert shown
     assert not shown & {(row["shape"], row["material"]) for row in world.rows("train")}
-    assert runs.UNSEEN_SEED not in {pool.seed for pool in world._test(["image", "text"])}
 
 
 def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toys):
@@ -113,6 +113,18 @@ def test_every_kept_line_of_the_rows_that_stay_belongs_to_a_recipe_as_it_is_now(
     kept = list(runs.lines(ROOT / "docs" / "emergence" / "runs.jsonl"))
     assert kept
     assert {(line["recipe"], line["key"]) for line in kept} <= {(each.name, each.key) for each in recipes.values()}
+
+
+def test_the_row_of_the_experiment_binds_audio_as_the_experiment_does(driver):
+    experiment = yaml.safe_load((ROOT / "conf" / "experiment" / "emergence.yaml").read_text())
+    said = dict(override.split("=", 1) for override in driver[0].read_recipes()["emergence"].train)
+    audio, hubs = experiment["modality"]["audio"], experiment["loss"]["hubs"]
+    assert yaml.safe_load(said["teach"]) == experiment["teach"]
+    assert (said["modality.audio.head"], float(said["loss.temperature"])) == (
+        audio["head"],
+        audio["bind"]["temperature"],
+    )
+    assert (said["loss.hubs.of"], int(said["loss.hubs.landmarks"])) == (hubs["of"], hubs["landmarks"])
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/emergence.md"])
