@@ -102,7 +102,6 @@ class DataSettings:
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
     batch: int = 128  # events a step, over all ranks together
-    views: int = 0  # augmented versions of each cell of a frozen tower, cached; 0: one, as in evaluation
     val_fraction: float = 0.05
     workers: int = 1
     memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
@@ -123,7 +122,6 @@ class Pair:
 class TeachForm(Enum):
     """What a learner is taught of its anchor's place among the landmarks."""
 
-    distribution = "distribution"  # the whole distribution over them: cross-entropy
     proxy = "proxy"  # their mean by that distribution: InfoNCE against those of the batch
     sample = "sample"  # one of them, drawn by that distribution anew at each step: InfoNCE against those of the batch
 
@@ -140,7 +138,7 @@ class Teach:
     temperature: float = 0.05  # of the pivot's similarities to the landmarks
     learner_temperature: float | None = None  # of the learner's; None: the same
     landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
-    form: TeachForm = TeachForm.distribution  # distribution, proxy or sample, of the landmarks
+    form: TeachForm = TeachForm.proxy  # proxy or sample, of the landmarks
 
 
 class LossKind(Enum):
@@ -148,23 +146,6 @@ class LossKind(Enum):
 
     info_nce = "info_nce"
     siglip = "siglip"
-
-
-@dataclass
-class SoftTargets:
-    """`loss.soft.*`: targets that follow how near the pivots of a batch are to each other, where they stand still."""
-
-    weight: float = 0.0  # share of each row's target that is spread over the batch; 0: off
-    temperature: float = 0.1  # of the pivots' cosines that it is spread by
-
-
-@dataclass
-class Subspace:
-    """`loss.subspace.*`: others bind to the part of a still pivot's vectors that those of one modality can reach."""
-
-    of: str | None = None  # the modality whose training cells span it, which stands still; null: off
-    dim: int = 32  # how many of the space's dimensions it has
-    landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
 
 
 @dataclass
@@ -187,14 +168,7 @@ class LossSettings:
     mask_duplicates: bool = True  # rows with the same content on either side are not negatives of each other
     bias: float = -10.0  # siglip: where the learned bias of a pair begins
     precision: Precision = Precision.float32  # of the matrix products; `auto`: bf16 where matrix units are there for it
-    bank: int = 0  # past rows of each pair that serve as further negatives, stale; 0: none
-    soft: SoftTargets = field(default_factory=SoftTargets)
-    mask_above: float | None = None  # rows whose still pivots have a cosine above it are no negatives; None: off
-    subspace: Subspace = field(default_factory=Subspace)
     hubs: Hubs = field(default_factory=Hubs)
-    centroid: bool = False  # the sides of a pair meet at their mean, in the place of each other
-    noise: float = 0.0  # length of the noise that is added to a still pivot's unit vectors, normalised again; 0: off
-    local: bool = False  # several devices: each one's value is that of its own rows; gradients are the same
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Whether what `teach`, `loss.subspace` and `loss.hubs` ask for makes sense: in a run, and in its stages.
+"""Whether what `teach` and `loss.hubs` ask for makes sense: in a run, and in its stages.
 
 Standard library only.
 """
@@ -42,16 +42,6 @@ def check_teach(run: TrainRun, pairs: Collection[Pair]) -> None:
                 f"{shown}: {teach.of[0]} learns by way of its pair with the pivot, and {run.pivot}-{teach.of[0]} is "
                 "not trained: list that pair with a weight above 0, or leave teach out"
             )
-
-
-def check_subspace(run: TrainRun) -> None:
-    """Raises `UserError` for a subspace of a modality that cannot span one, or of a dim or landmarks out of range."""
-    subspace = run.loss.subspace
-    if subspace.of is None:
-        return
-    _check_landmarks("loss.subspace", subspace.of, subspace.landmarks, run)
-    if not 1 <= subspace.dim < run.dim:
-        raise UserError(f"loss.subspace.dim: expected 1 or more and fewer than dim={run.dim}, got {subspace.dim}")
 
 
 def check_hubs(run: TrainRun) -> None:
@@ -107,7 +97,7 @@ def _check_values(shown: str, teach: Teach) -> None:
 def landmark_modalities(run: TrainRun) -> list[str]:
     """Modalities whose training cells a run reads as landmarks, whether it trains a pair of theirs or not."""
     names = [teach.of[1] for teach in run.teach if len(teach.of) == 2]
-    asked = [name for name in (run.loss.subspace.of, run.loss.hubs.of) if name]
+    asked = [run.loss.hubs.of] if run.loss.hubs.of else []
     return list(dict.fromkeys([*names, *asked]))
 
 

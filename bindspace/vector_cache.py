@@ -34,16 +34,15 @@ SCHEMA = 1
 ABOUT = "cache.json"
 
 
-def content_keys(digests: np.ndarray, infos: list[dict[str, Any]] | None = None, suffix: str = "") -> np.ndarray:
+def content_keys(digests: np.ndarray, infos: list[dict[str, Any]] | None = None) -> np.ndarray:
     """The keys (n, 32) uint8 of contents with these digests (n, 32) that were read with these settings.
 
-    Equal bytes that are read under other settings are another content; `suffix` tells apart what is prepared in more
-    than one way.
+    Equal bytes that are read under other settings are another content.
     """
     keys = digests.copy()
     for row, info in enumerate(infos or [{}] * len(digests)):
-        if info or suffix:
-            text = json.dumps(info, sort_keys=True, default=str) + suffix
+        if info:
+            text = json.dumps(info, sort_keys=True, default=str)
             hashed = hashlib.sha256(digests[row].tobytes() + text.encode()).digest()
             keys[row] = np.frombuffer(hashed, dtype=np.uint8)
     return keys

@@ -41,7 +41,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(teach, sentence):
 
 def test_one_that_is_listed_twice_is_refused_and_another_direction_or_form_is_another():
     twice = refused(Teach(["a", "b"]), Teach(["a", "b"], weight=2))
-    assert "teach 'a-b' is listed twice with the form distribution: keep one of the two" in twice
+    assert "teach 'a-b' is listed twice with the form proxy: keep one of the two" in twice
     others = [Teach(["a", "b"]), Teach(["b", "a"]), Teach(["a", "b"], form=TeachForm.sample)]
     check_teach(TrainRun(pivot="p", modality=dict.fromkeys("pab"), teach=others), STAR)
 

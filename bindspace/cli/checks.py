@@ -11,7 +11,7 @@ from bindspace.errors import UserError
 from bindspace.modality import Head, ModalityConfig
 from bindspace.pairs import check_validation, frozen, moving, resolve_pairs, unpaired
 from bindspace.settings import Pair, TrainRun
-from bindspace.teach import check_hubs, check_subspace, check_teach
+from bindspace.teach import check_hubs, check_teach
 
 Check = tuple[str, Callable[[Any], bool], str]
 AT_LEAST_1: tuple[Callable[[Any], bool], str] = (lambda value: value >= 1, "1 or more")
@@ -21,18 +21,12 @@ SHARE: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value < 1, "a sha
 CHECKS: list[Check] = [
     ("dim", *AT_LEAST_1),
     ("data.batch", lambda value: value >= 2, "2 or more, since the others of a batch are the negatives"),
-    ("data.views", *AT_LEAST_0),
     ("data.val_fraction", *SHARE),
     ("data.max_bad_fraction", lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     ("data.workers", *AT_LEAST_0),
     ("data.memory_gb", *AT_LEAST_0),
     ("loss.temperature", *ABOVE_0),
     ("loss.min_temperature", *ABOVE_0),
-    ("loss.bank", *AT_LEAST_0),
-    ("loss.soft.weight", *SHARE),
-    ("loss.soft.temperature", *ABOVE_0),
-    ("loss.mask_above", lambda value: value is None or -1 <= value < 1, "a cosine from -1 to below 1, or null"),
-    ("loss.noise", *AT_LEAST_0),
     ("optim.lr", *ABOVE_0),
     ("optim.weight_decay", *AT_LEAST_0),
     ("optim.warmup", *SHARE),
@@ -70,8 +64,6 @@ def check_run(run: TrainRun) -> list[Pair]:
         config.tune.check(f"modality.{name}.tune")
     pairs = resolve_pairs(run)
     check_validation(run, pairs)
-    if run.loss.centroid and run.loss.bank:
-        raise UserError("loss.centroid: past rows of loss.bank have no centroid: leave one of the two out")
     _check_sources(run)
     _check_heads(run)
     if run.extend is None and (untrained := unpaired(run, pairs)):
@@ -84,7 +76,6 @@ def check_run(run: TrainRun) -> list[Pair]:
             name = "-".join(pair.of)
             warnings.warn(f"both towers of {name} stand still: the pair is not trained, nor on record", stacklevel=2)
     check_teach(run, trained)
-    check_subspace(run)
     check_hubs(run)
     return trained
 

@@ -21,19 +21,17 @@ class Store(Protocol):
 class CachedVectors:
     """The vectors of one column's cells, left where they are stored.
 
-    `rows` (cells, views or 1): numbers in the store; -1: there is none. `digests` (cells, 32): of the contents that the
-    vectors were computed from; zeros where a cell could not be had. `views`: how many augmented versions there are of
-    each cell; 0: one, as in evaluation.
+    `rows` (cells,): numbers in the store; -1: there is none. `digests` (cells, 32): of the contents that the vectors
+    were computed from; zeros where a cell could not be had.
     """
 
     store: Store
     rows: np.ndarray
     digests: Tensor
-    views: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def look_up(self, cells: np.ndarray, view: np.ndarray) -> Tensor:
-        """The vectors (n, dim) of these cells, each in its view (n,); NaN where there is none."""
-        return self.store.take(self.rows[cells, view if self.views else 0])
+    def look_up(self, cells: np.ndarray) -> Tensor:
+        """The vectors (n, dim) of these cells; NaN where there is none."""
+        return self.store.take(self.rows[cells])

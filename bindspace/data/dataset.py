@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from bindspace.data.batch import Batch
 from bindspace.data.cached import CachedVectors
 from bindspace.data.manifest import Manifest, require_pairs
-from bindspace.data.order import EventOrder, event_seeds, pick, pick_view, source_schedule, view_seeds
+from bindspace.data.order import EventOrder, event_seeds, pick, source_schedule
 from bindspace.data.reading import Column, Reader
 from bindspace.errors import UserError, unknown
 from bindspace.modality import ModalityConfig
@@ -57,37 +57,23 @@ class Events:
         batch = Batch(str(self.manifest.path), [self.ids[row] for row in chosen], {}, {})
         batch.groups = [self.groups[row] for row in chosen]
         stored = {name: vectors.get(name, {}).get(self.manifest.key) for name in self.columns}
-        view, view_seed = self._views(chosen, seeds, stored.values())
         for name, column in self.columns.items():
             where = np.flatnonzero(self.holds[name][rows])
             cells = column.offsets[rows[where]]
             if seeds is not None:
                 cells = cells + pick(seeds[where], column.counts[rows[where]])
             cached = stored[name]
-            if isinstance(cached, CachedVectors) and not (cached.views and seeds is None):
-                kept = _look_up(batch, column, cells, cached.look_up(cells, view[where]), reader)
+            if isinstance(cached, CachedVectors):
+                kept = _look_up(batch, column, cells, cached.look_up(cells), reader)
             elif isinstance(cached, Tensor):
                 kept = _look_up(batch, column, cells, cached[torch.from_numpy(cells)], reader)
             else:
-                kept = self._prepare(batch, column, cells, None if view_seed is None else view_seed[where], reader)
+                kept = self._prepare(batch, column, cells, None if seeds is None else seeds[where], reader)
             if kept.any():
                 batch.rows[name] = torch.from_numpy(where[kept])
                 batch.digests[name] = torch.from_numpy(reader.digests(column, cells[kept]))
         batch.bad.extend(reader.take_bad())
         return batch
-
-    def _views(
-        self, rows: list[int], seeds: np.ndarray | None, stored: Iterable[Tensor | CachedVectors | None]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Which view of each event is used, and the seeds that its modalities are prepared with.
-
-        Where one of them is looked up in views, the others are prepared with the view's seed, since seeds are shared.
-        """
-        views = max((each.views for each in stored if isinstance(each, CachedVectors)), default=0)
-        if seeds is None or not views:
-            return np.zeros(len(rows), dtype=np.int64), seeds
-        view = pick_view(seeds, views)
-        return view, view_seeds([self.ids[row] for row in rows], view)
 
     def _prepare(
         self, batch: Batch, column: Column, cells: np.ndarray, seeds: np.ndarray | None, reader: Reader

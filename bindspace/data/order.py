@@ -4,7 +4,6 @@ computed without those before it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,18 +46,6 @@ def pick(seeds: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Which of an event's alternatives is read (n,): by seed alone, so that lists of equal length are picked alike."""
     mixed = seeds.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(33)) % counts.astype(np.uint64)).astype(np.int64)
-
-
-def pick_view(seeds: np.ndarray, views: int) -> np.ndarray:
-    """Which of `views` prepared versions of an event is used (n,), by its seed in the step."""
-    mixed = seeds.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
-    return ((mixed >> np.uint64(33)) % np.uint64(views)).astype(np.int64)
-
-
-def view_seeds(ids: Sequence[str], view: np.ndarray) -> np.ndarray:
-    """The seed of each event's version number `view` (n,) int64: by id alone, so the same in every run."""
-    hashed = [hashlib.sha256(f"{name}#{number}".encode()).digest() for name, number in zip(ids, view.tolist())]
-    return np.array([int.from_bytes(each[:8], "big") >> 1 for each in hashed], dtype=np.int64)
 
 
 class EventOrder:

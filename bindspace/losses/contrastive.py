@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindspace.losses.plain import Bank, info_nce_plain
+from bindspace.losses.plain import info_nce_plain
 from bindspace.losses.products import Products
 from bindspace.losses.ranks import Ranks
 from bindspace.losses.tiles import Block, Equal, Queries, Sweep, dot_rows
@@ -26,14 +26,9 @@ def info_nce(
     *,
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
-    events: Tensor | None = None,
-    bank: Bank | None = None,
     products: str = "float32",
     ranks: Ranks | None = None,
-    local: bool = False,
     tiled: bool | None = None,
-    near_BB: Tensor | None = None,
-    soft_BB: Tensor | None = None,
 ) -> Tensor:
     """The mean of both directions' losses over the batch's own rows: a scalar, exact, with gradients for all three.
 
@@ -41,19 +36,10 @@ def info_nce(
     CLIP, Radford et al. 2021, figure 3; ImageBind, Girdhar et al. 2023, equation 1).
 
     `keys_a`, `keys_b` (B,), from `content_keys`: rows with the same content on either side are not counted as negatives
-    of each other. `events` (B,): rows of one event are positives of each other, and the loss of a row is the mean of
-    -log p over its positives, p over positives and negatives (Khosla et al. 2020, equation 2). `bank`: past rows as
-    further negatives, constants (Wang et al. 2020, XBM); with keys, those of the row's own content are left out.
-    `products`: `float32`, or `bf16` with sums in float32.
+    of each other. `products`: `float32`, or `bf16` with sums in float32.
 
     `ranks`: the rows are this rank's share of one batch, and every rank calls. The value is the whole batch's, the same
-    on all; gradients are such that DDP's mean over ranks is the gradient of one process with the joined batch. `local`:
-    the value is that of this rank's rows as queries, weighted so that the mean over ranks is the whole batch's; the
-    gradients are the same, for twice the products.
-
-    `near_BB`, bool: couples that are no negatives. `soft_BB`: the target of each row of either side over the columns of
-    the other, rows that sum to 1, and 0 where a couple is no negative (`bindspace.losses.soft` makes both). The plain
-    form alone has them.
+    on all; gradients are such that DDP's mean over ranks is the gradient of one process with the joined batch.
 
     `tiled`: None chooses by the number of rows. Where it is tiled, gradients are computed in the forward pass, and
     there is no second derivative.
@@ -62,15 +48,11 @@ def info_nce(
         tiled = ranks is not None or products != "float32" or len(a_BD) >= PAYS
     if not tiled and (ranks is not None or products != "float32"):
         raise ValueError("expected tiled=True with ranks or bf16 products: the plain form has neither")
-    if tiled and not (near_BB is None and soft_BB is None):
-        raise ValueError(f"near_BB, soft_BB: expected a plain loss of fewer than {PAYS} rows, got tiles")
-    keys = {"keys_a": keys_a, "keys_b": keys_b}
     if not tiled:
-        shaped = {"near_BB": near_BB, "soft_BB": soft_BB}
-        return info_nce_plain(a_BD, b_BD, logit_scale, **keys, events=events, bank=bank, **shaped)
+        return info_nce_plain(a_BD, b_BD, logit_scale, keys_a=keys_a, keys_b=keys_b)
     work = torch.float64 if a_BD.dtype == torch.float64 else torch.float32
     scale = torch.as_tensor(logit_scale, device=a_BD.device)
-    task = Task(keys_a, keys_b, events, bank, products, ranks, local, torch.is_grad_enabled())
+    task = Task(keys_a, keys_b, products, ranks, torch.is_grad_enabled())
     loss: Tensor = _InfoNCE.apply(a_BD.to(work), b_BD.to(work), scale, task)
     return loss
 
@@ -81,11 +63,8 @@ class Task:
 
     keys_a: Tensor | None
     keys_b: Tensor | None
-    events: Tensor | None
-    bank: Bank | None
     products: str
     ranks: Ranks | None
-    local: bool
     grad: bool
 
     @property
@@ -109,14 +88,11 @@ class Task:
         """What any rank needs a gradient of: they have to agree, since each computes parts of the others'."""
         return (self.sum(torch.tensor(flags, dtype=torch.int64, device=device)) > 0).tolist()
 
-    def same(self, bank: bool = False) -> list[Equal]:
-        """Rows of equal content, on either side: this rank's against all, or against the bank's."""
+    def same(self) -> list[Equal]:
+        """Rows of equal content, on either side: this rank's against all."""
         if self.keys_a is None or self.keys_b is None:
             return []
-        if bank:
-            assert self.bank is not None
-            return [Equal(self.keys_a, self.bank.keys_a_M, False), Equal(self.keys_b, self.bank.keys_b_M, False)]
-        return [Equal(keys, self.gather(keys), True) for keys in (self.keys_a, self.keys_b)]
+        return [Equal(keys, self.gather(keys)) for keys in (self.keys_a, self.keys_b)]
 
 
 class Gradients:
@@ -198,85 +174,32 @@ class _InfoNCE(TiledLoss):
 
 
 class _Pass:
-    """One evaluation: the queries of both directions, and the blocks that they meet."""
+    """One evaluation: the queries of both directions, and the block in which they meet."""
 
     def __init__(self, a_nD: Tensor, b_nD: Tensor, scale: float, task: Task) -> None:
         self.a, self.b, self.scale, self.task = a_nD, b_nD, scale, task
         self.products = Products(task.products, a_nD.device)
-        self.here = here = task.here(a_nD)
+        self.here = task.here(a_nD)
         self.total = len(a_nD) if task.ranks is None else sum(task.ranks.counts)
-        self.local = task.local and task.ranks is not None
         self.cosine_n = dot_rows(a_nD, b_nD)
-        count = self._counts()
         own = scale * self.cosine_n
-        self.rows = Queries.new(own, None if count is None else count[here])
-        self.columns = self.rows.fresh() if self.local else Queries.new(task.gather(own), count)
-
-    def _counts(self) -> Tensor | None:
-        """How many positives each row of the whole batch has; None: one."""
-        if self.task.events is None:
-            return None
-        _, inverse, counts = self.task.gather(self.task.events).unique(return_inverse=True, return_counts=True)
-        return counts[inverse].double()
+        self.rows, self.columns = Queries.new(own), Queries.new(task.gather(own))
 
     def loss(self) -> Tensor:
-        """The value, after the pass over all blocks that the gradients need as well."""
-        task, events = self.task, self.task.events
-        positives = None if events is None else Equal(events, task.gather(events), True)
-        same, first = task.same(), self.here.start
+        """The value, after the pass over all tiles that the gradients need as well."""
+        task = self.task
         self.b_all = task.gather(self.b)
-        self.main = self._sweep(Block(self.a, self.b_all, first, same, positives))
-        self.main.collect(self.rows, None if self.local else self.columns)
-        if self.local:
-            self.a_all = task.gather(self.a)
-            self.other = self._sweep(Block(self.b, self.a_all, first, same, positives))
-            self.other.collect(self.columns, None)
-        self.past = self._past()
-        for sweep, queries, _ in self.past:
-            sweep.collect(queries, None)
-        if task.ranks is None or self.local:
-            return (self.rows.losses().sum() + self.columns.losses().sum()) * task.world / (2 * self.total)
-        self.columns.join(task.ranks)
+        self.sweep = Sweep(Block(self.a, self.b_all, self.here.start, task.same()), self.scale, self.products)
+        self.sweep.collect(self.rows, self.columns)
+        if task.ranks is not None:
+            self.columns.join(task.ranks)
         return (task.sum(self.rows.losses().sum()) + self.columns.losses().sum()) / (2 * self.total)
 
-    def _sweep(self, block: Block) -> Sweep:
-        return Sweep(block, self.scale, self.products)
-
-    def _past(self) -> list[tuple[Sweep, Queries, bool]]:
-        """Blocks against the bank, their queries, and whether these are the a side."""
-        if self.task.bank is None:
-            return []
-        columns, same = self.columns if self.local else self.columns.part(self.here), self.task.same(bank=True)
-        against_b = self._sweep(Block(self.a, self.task.bank.b_MD.to(self.a.dtype), None, same))
-        against_a = self._sweep(Block(self.b, self.task.bank.a_MD.to(self.a.dtype), None, same))
-        return [(against_b, self.rows, True), (against_a, columns, False)]
-
     def gradients(self, sums: Gradients) -> None:
-        """Adds every block's part, then what the ranks owe each other."""
-        own = self.columns if self.local else self.columns.part(self.here)
-        weight = self.rows.own_weight() + own.own_weight()
+        """Adds every tile's part, then what the ranks owe each other."""
+        weight = self.rows.own_weight() + self.columns.part(self.here).own_weight()
         b_all = sums.everyone(sums.b, self.b_all)
-        self._add(sums, self.main, self.rows, None if self.local else self.columns, sums.a, b_all)
+        a = torch.zeros_like(self.a) if sums.a is None and b_all is None else sums.a  # the scale's gradient comes by it
+        sums.by_scale += self.sweep.gradients(self.rows, self.columns, a, b_all)
         sums.add_everyone(sums.b, b_all)
-        if self.local:
-            a_all = sums.everyone(sums.a, self.a_all)
-            self._add(sums, self.other, self.columns, None, sums.b, a_all)
-            sums.add_everyone(sums.a, a_all)
-        for sweep, queries, of_a in self.past:
-            self._add(sums, sweep, queries, None, sums.a if of_a else sums.b, None)
         sums.add_own(self.a, self.b, weight, self.cosine_n)
-
-    @staticmethod
-    def _add(
-        sums: Gradients,
-        sweep: Sweep,
-        left: Queries,
-        right: Queries | None,
-        left_nD: Tensor | None,
-        right_MD: Tensor | None,
-    ) -> None:
-        if left_nD is None and right_MD is None:
-            if not sums.need_scale:
-                return
-            left_nD = torch.zeros_like(sweep.block.left_nD)
-        sums.by_scale += sweep.gradients(left, right, left_nD, right_MD)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bindspace.losses.contrastive import PAYS, Gradients, Task, TiledLoss, keep
-from bindspace.losses.plain import Bank, siglip_plain
+from bindspace.losses.plain import siglip_plain
 from bindspace.losses.products import Products
 from bindspace.losses.ranks import Ranks
 from bindspace.losses.tiles import FLOAT32, PLAIN, Block, dot_rows, dots
@@ -26,29 +26,24 @@ def siglip(
     *,
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
-    bank: Bank | None = None,
     products: str = "float32",
     ranks: Ranks | None = None,
-    local: bool = False,
     tiled: bool | None = None,
-    near_BB: Tensor | None = None,
 ) -> Tensor:
     """The sum over all couples of -log sigmoid(+-(scale * cosine + bias)), by the number of rows: a scalar, exact.
 
     Plus for a row and its own partner, minus for all others (Zhai et al. 2023, equation 1). It has gradients for rows,
-    scale and bias. Everything else is as for `info_nce`; with `local` the value is the part of this rank's own a rows.
+    scale and bias. Everything else is as for `info_nce`.
     """
     if tiled is None:
         tiled = ranks is not None or products != "float32" or len(a_BD) >= PAYS
     if not tiled and (ranks is not None or products != "float32"):
         raise ValueError("expected tiled=True with ranks or bf16 products: the plain form has neither")
-    if tiled and near_BB is not None:
-        raise ValueError(f"near_BB: expected a plain loss of fewer than {PAYS} rows, got tiles")
     if not tiled:
-        return siglip_plain(a_BD, b_BD, logit_scale, bias, keys_a=keys_a, keys_b=keys_b, bank=bank, near_BB=near_BB)
+        return siglip_plain(a_BD, b_BD, logit_scale, bias, keys_a=keys_a, keys_b=keys_b)
     work = torch.float64 if a_BD.dtype == torch.float64 else torch.float32
     scale, bias = (torch.as_tensor(each, device=a_BD.device) for each in (logit_scale, bias))
-    task = Task(keys_a, keys_b, None, bank, products, ranks, local, torch.is_grad_enabled())
+    task = Task(keys_a, keys_b, products, ranks, torch.is_grad_enabled())
     loss: Tensor = _SigLIP.apply(a_BD.to(work), b_BD.to(work), scale, bias, task)
     return loss
 
@@ -71,10 +66,6 @@ class _SigLIP(TiledLoss):
                 Block(a_nD, b_all, here.start, task.same()), sums, sums.a, by_b
             )
             sums.add_everyone(sums.b, by_b)
-            if task.bank is not None:
-                same = task.same(bank=True)
-                for own, past, room in ((a_nD, task.bank.b_MD, sums.a), (b_nD, task.bank.a_MD, sums.b)):
-                    total = total + sweep.run(Block(own, past.to(own.dtype), None, same), sums, room, None)
         weight_n = -torch.sigmoid(-own_n)
         sums.add_own(a_nD, b_nD, weight_n, cosine_n)
         by_a, by_b = sums.scaled(float(scale), factor * task.world)
@@ -84,8 +75,7 @@ class _SigLIP(TiledLoss):
             for each, value, flag in ((scale, by_scale, flags[2]), (bias, by_bias, flags[3]))
         ]
         keep(ctx, [by_a if flags[0] else None, by_b if flags[1] else None, *scalars, None])
-        value = total * task.world if task.local else task.sum(total)
-        return (value * factor).to(a_nD.dtype)
+        return (task.sum(total) * factor).to(a_nD.dtype)
 
 
 class _Couples:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,18 +21,17 @@ from bindspace.losses.ranks import Ranks
 TILE = 1024  # 1,024 x 1,024 was fastest of 512, 1,024 and 2,048 on two kinds of processor
 PLAIN = 80.0  # |logit| up to here: exp(logit) and its sums over a tile stay in float32, whatever the rows are
 FLOAT32 = 128.0  # |logit| up to here: float32 holds logits to 1e-5; a temperature of 0.0078 for unit rows
-POSITIVES = 350.0  # with several positives: exp(logit - own logit) stays in float64's range
 LOWEST, HIGHEST = -57.0, 80.0  # of log(sum) - reference: nothing that counts is lost to underflow, nothing overflows
 
 
 class Equal:
     """Where left and right hold equal ids, tile by tile, without a comparison of all with all."""
 
-    def __init__(self, left_n: Tensor, right_M: Tensor, own: bool) -> None:
-        """`own`: each left row is one of the right rows, and does not count as equal to itself."""
+    def __init__(self, left_n: Tensor, right_M: Tensor) -> None:
+        """Each left row is one of the right rows, and does not count as equal to itself."""
         values, inverse, counts = right_M.unique(return_inverse=True, return_counts=True)
         place = torch.searchsorted(values, left_n).clamp_(max=max(len(values) - 1, 0))
-        found = (values[place] == left_n) & (counts[place] > int(own)) if len(values) else torch.zeros_like(place) > 0
+        found = (values[place] == left_n) & (counts[place] > 1) if len(values) else torch.zeros_like(place) > 0
         self.rows, self.row_ids = found.nonzero()[:, 0], place[found]
         met = torch.zeros(len(values), dtype=torch.bool, device=left_n.device)
         met[self.row_ids] = True
@@ -57,70 +55,36 @@ def _between(index: Tensor, span: slice) -> slice:
 
 @dataclass
 class Queries:
-    """What a side's rows have added up, in float64: log-sum-exps of negatives and positives, the positives' sum."""
+    """What a side's rows have added up, in float64: the logit of their own partner, the log-sum-exp of negatives."""
 
-    own: Tensor  # the logit of the row's own partner
-    negative: Tensor  # log-sum-exp over negatives; -inf where there is none
-    others: Tensor  # over further positives: sum of exp(logit - own)
-    sum: Tensor  # of the positives' logits
-    count: Tensor  # of positives
+    own: Tensor
+    negative: Tensor  # -inf where there is none
 
     @classmethod
-    def new(cls, own: Tensor, count: Tensor | None) -> Queries:
+    def new(cls, own: Tensor) -> Queries:
         """Before any block was met: each row has its own partner."""
-        nothing = torch.full_like(own, -torch.inf)
-        return cls(own, nothing, torch.zeros_like(own), own.clone(), torch.ones_like(own) if count is None else count)
-
-    @property
-    def positive(self) -> Tensor:
-        """Log-sum-exp over the positives."""
-        return self.own + self.others.log1p()
+        return cls(own, torch.full_like(own, -torch.inf))
 
     @property
     def all(self) -> Tensor:
-        """Log-sum-exp over positives and negatives."""
-        return torch.logaddexp(self.negative, self.positive)
-
-    @property
-    def wrong(self) -> Tensor:
-        """The share of probability that the negatives have."""
-        return torch.sigmoid(self.negative - self.positive)
+        """Log-sum-exp over the own partner and the negatives."""
+        return torch.logaddexp(self.negative, self.own)
 
     def losses(self) -> Tensor:
-        """The mean of -log p over the positives. Nothing is subtracted from itself: a small loss keeps its digits."""
-        spread = self.positive - self.sum / self.count
-        return torch.nn.functional.softplus(self.negative - self.positive) + spread
+        """-log p of the own partner. Nothing is subtracted from itself: a small loss keeps its digits."""
+        return torch.nn.functional.softplus(self.negative - self.own)
 
     def part(self, rows: slice) -> Queries:
         """Some of the rows; what is added to them is added to the whole."""
-        return Queries(*(each[rows] for each in (self.own, self.negative, self.others, self.sum, self.count)))
-
-    def fresh(self) -> Queries:
-        """The same rows, before any block was met."""
-        return Queries.new(self.own, self.count)
+        return Queries(self.own[rows], self.negative[rows])
 
     def own_weight(self) -> Tensor:
-        """Gradient of the loss by the logit of each row's own partner."""
-        return self.positive_weight(torch.arange(len(self.own), device=self.own.device), self.own)
+        """Gradient of the loss by the logit of each row's own partner: minus the negatives' share of probability."""
+        return -torch.sigmoid(self.negative - self.own)
 
     def join(self, ranks: Ranks) -> None:
         """Adds up what the ranks have met, each with its own rows."""
         self.negative.copy_(ranks.logsumexp(self.negative))
-        self.others.copy_(ranks.sum(self.others))
-        self.sum.copy_(ranks.sum(self.sum - self.own) + self.own)
-
-    def positive_weight(self, index: Tensor, logits: Tensor) -> Tensor:
-        """Gradient of the loss by the logits of positives, at these rows."""
-        share = torch.exp(logits - self.positive[index])
-        return (share - 1 / self.count[index]) - share * self.wrong[index]
-
-
-class Further(NamedTuple):
-    """Positives of a tile beside the rows' own partners: row and column within it, and their logits in float64."""
-
-    i: Tensor
-    j: Tensor
-    logits: Tensor
 
 
 @dataclass
@@ -129,9 +93,8 @@ class Block:
 
     left_nD: Tensor
     right_MD: Tensor
-    first: int | None = None  # the column of row 0's own partner, that of row 1 follows; None: there are none
+    first: int = 0  # the column of row 0's own partner; that of row 1 follows
     same: list[Equal] = field(default_factory=list)  # equal ones are no negatives
-    positives: Equal | None = None  # equal ones are further positives
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """Row and column spans."""
@@ -161,8 +124,8 @@ class Block:
 
     def own_within(self, tile: Tensor, rows: slice, columns: slice) -> Tensor:
         """A view of the tile's entries that are rows with their own partners."""
-        offset = (0 if self.first is None else self.first) + rows.start - columns.start
-        inside = self.first is not None and -tile.shape[0] < offset < tile.shape[1]
+        offset = self.first + rows.start - columns.start
+        inside = -tile.shape[0] < offset < tile.shape[1]
         return tile.diagonal(offset) if inside else tile[:0, :0].diagonal()
 
 
@@ -172,10 +135,6 @@ class Sweep:
     def __init__(self, block: Block, scale: float, products: Products) -> None:
         self.block, self.scale, self.products = block, scale, products
         reach = block.reach(scale)
-        if block.positives is not None and not reach < POSITIVES:
-            raise ValueError(
-                f"several positives need logits below {POSITIVES:.0f}, got up to {reach:.0f}: raise the temperature"
-            )
         self.exact = block.left_nD.dtype == torch.float64 or not reach <= FLOAT32  # NaN too
         self.room = block.buffer()
         self.reference = 0.0 if self.exact or reach <= PLAIN else self._sample()
@@ -183,134 +142,90 @@ class Sweep:
 
     def _sample(self) -> float:
         """A reference that suits the first tile's rows: the middle of their best negatives, and a little lower."""
-        best = self._logits(*next(self.block.tiles()))[0].amax(1)
+        best = self._logits(*next(self.block.tiles())).amax(1)
         best = best[best.isfinite()]
         return float((best.min() + best.max()) / 2) - 9 if len(best) else 0.0
 
-    def _logits(self, rows: slice, columns: slice) -> tuple[Tensor, Further | None]:
-        """Logits of a tile, -inf where there is no negative, and the further positives in it."""
+    def _logits(self, rows: slice, columns: slice) -> Tensor:
+        """Logits of a tile, -inf where there is no negative."""
         block, left, right = self.block, self.block.left_nD[rows], self.block.right_MD[columns]
         if self.exact:
             tile = self.scale * (left.double() @ right.double().T)
         else:
             tile = self.products.logits(left, right, self.scale, self.room[: len(left), : len(right)])
         block.own_within(tile, rows, columns).fill_(-torch.inf)
-        further = None
-        if block.positives is not None and len(block.positives.rows):
-            i, j = block.positives.within(rows, columns)
-            logits = tile[i, j].double()
-            other = logits > -torch.inf  # the own partner is taken out already
-            further = Further(i[other], j[other], logits[other])
-            tile[i, j] = -torch.inf
         for equal in block.same:
             if len(equal.rows):
                 tile[equal.within(rows, columns)] = -torch.inf
-        return tile, further
+        return tile
 
-    def collect(self, left: Queries, right: Queries | None) -> None:
-        """Adds the block's log-sum-exps to what its rows, and its columns where they are queries, have met so far."""
-        found = None if self.exact else self._fast_sums(right is not None)
+    def collect(self, left: Queries, right: Queries) -> None:
+        """Adds the block's log-sum-exps to what its rows and its columns have met so far."""
+        found = None if self.exact else self._fast_sums()
         if found is None:
             self.exact, self.kept = True, None
-            found = self._exact_sums(right is not None)
+            found = self._exact_sums()
         for queries, sums in zip((left, right), found, strict=True):
-            if queries is not None:
-                queries.negative.copy_(torch.logaddexp(queries.negative, sums))
-        if self.block.positives is not None and len(self.block.positives.rows):
-            for rows, columns in self.block.tiles():
-                self._add_positives(left, right, rows, columns)
+            queries.negative.copy_(torch.logaddexp(queries.negative, sums))
 
-    def _fast_sums(self, both: bool) -> tuple[Tensor, Tensor] | None:
+    def _fast_sums(self) -> tuple[Tensor, Tensor] | None:
         """Log-sum-exps by row and column, from one exponential; None where one of them left float32's range."""
         row_n, column_M = (torch.zeros(len(x), dtype=torch.float64, device=x.device) for x in self.block.sides)
         tile = self.room
         for rows, columns in self.block.tiles():
-            tile = self._exponentials(rows, columns)[0]
+            tile = self._exponentials(rows, columns)
             row_n[rows] += tile.sum(1)
-            if both:
-                column_M[columns] += tile.sum(0)
+            column_M[columns] += tile.sum(0)
         row_n, column_M = row_n.log(), column_M.log()
-        if not all(_in_range(sums) for sums in ((row_n, column_M) if both else (row_n,))):
+        if not all(_in_range(sums) for sums in (row_n, column_M)):
             return None
-        if self.block.positives is None and tile.shape == (len(row_n), len(column_M)):
+        if tile.shape == (len(row_n), len(column_M)):
             self.kept = tile
         return row_n + self.reference, column_M + self.reference
 
-    def _exponentials(self, rows: slice, columns: slice) -> tuple[Tensor, Further | None]:
-        tile, further = self._logits(rows, columns)
-        return (tile.sub_(self.reference) if self.reference else tile).exp_(), further
+    def _exponentials(self, rows: slice, columns: slice) -> Tensor:
+        tile = self._logits(rows, columns)
+        return (tile.sub_(self.reference) if self.reference else tile).exp_()
 
-    def _exact_sums(self, both: bool) -> tuple[Tensor, Tensor]:
+    def _exact_sums(self) -> tuple[Tensor, Tensor]:
         row_n, column_M = (
             torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device) for x in self.block.sides
         )
         for rows, columns in self.block.tiles():
-            tile = self._logits(rows, columns)[0]
+            tile = self._logits(rows, columns)
             row_n[rows] = torch.logaddexp(row_n[rows], tile.logsumexp(1))
-            if both:
-                column_M[columns] = torch.logaddexp(column_M[columns], tile.logsumexp(0))
+            column_M[columns] = torch.logaddexp(column_M[columns], tile.logsumexp(0))
         return row_n, column_M
 
-    def _add_positives(self, left: Queries, right: Queries | None, rows: slice, columns: slice) -> None:
-        further = self._logits(rows, columns)[1]
-        assert further is not None
-        for queries, index in ((left, further.i + rows.start), (right, further.j + columns.start)):
-            if queries is not None:
-                queries.others.index_add_(0, index, torch.exp(further.logits - queries.own[index]))
-                queries.sum.index_add_(0, index, further.logits)
-
-    def gradients(self, left: Queries, right: Queries | None, left_nD: Tensor | None, right_MD: Tensor | None) -> float:
+    def gradients(self, left: Queries, right: Queries, left_nD: Tensor | None, right_MD: Tensor | None) -> float:
         """Adds to the rows' gradients, by the unscaled similarities; returns that by the logit scale.
 
-        None: a side that needs none; one of them is there. `left`, `right` are complete by now, over all blocks and
-        over all ranks.
+        None: a side that needs none; one of them is there. `left`, `right` are complete by now, over all ranks.
         """
         x, total = (self.block.left_nD, left_nD) if left_nD is not None else (self.block.right_MD, right_MD)
         assert total is not None
         before = dots(x, total)
-        lse = left.all, None if right is None else right.all
-        if not self.exact and not all(_in_range(each - self.reference) for each in lse if each is not None):
+        lse = left.all, right.all
+        if not self.exact and not all(_in_range(each - self.reference) for each in lse):
             self.exact, self.kept = True, None
         weights = self.block.buffer()
         for rows, columns in self.block.tiles():
-            tile = self._weights(rows, columns, left, right, lse, weights)
+            tile = self._weights(rows, columns, lse[0][rows, None], lse[1][None, columns], weights)
             if left_nD is not None:
                 self.products.add(left_nD[rows], tile, self.block.right_MD[columns])
             if right_MD is not None:
                 self.products.add(right_MD[columns], tile.T, self.block.left_nD[rows])
         return dots(x, total) - before
 
-    def _weights(
-        self,
-        rows: slice,
-        columns: slice,
-        left: Queries,
-        right: Queries | None,
-        lse: tuple[Tensor, Tensor | None],
-        room: Tensor,
-    ) -> Tensor:
+    def _weights(self, rows: slice, columns: slice, row_n1: Tensor, column_1M: Tensor, room: Tensor) -> Tensor:
         """The loss's gradient by the logits of a tile, its rows' own partners aside."""
-        row, column = lse[0][rows, None], None if lse[1] is None else lse[1][None, columns]
-        further = None
         if self.exact:
-            logits, further = self._logits(rows, columns)
-            tile = torch.exp(logits - row)
-            tile = (tile if column is None else tile.add_(torch.exp(logits - column))).to(room.dtype)
-        else:
-            weights = room[: len(row), : columns.stop - columns.start]
-            u = torch.exp(self.reference - row).to(room.dtype)
-            v = torch.zeros_like(u[:1]) if column is None else torch.exp(self.reference - column).to(room.dtype)
-            torch.add(u, v, out=weights) if column is not None else weights.copy_(u.expand_as(weights))
-            if self.kept is not None:
-                return weights.mul_(self.kept)
-            tile, further = self._exponentials(rows, columns)
-            tile.mul_(weights)
-        if further is not None:
-            weight = left.positive_weight(further.i + rows.start, further.logits)
-            if right is not None:
-                weight = weight + right.positive_weight(further.j + columns.start, further.logits)
-            tile[further.i, further.j] = weight.to(tile.dtype)
-        return tile
+            logits = self._logits(rows, columns)
+            return torch.exp(logits - row_n1).add_(torch.exp(logits - column_1M)).to(room.dtype)
+        weights = room[: len(row_n1), : columns.stop - columns.start]
+        u, v = (torch.exp(self.reference - lse).to(room.dtype) for lse in (row_n1, column_1M))
+        torch.add(u, v, out=weights)
+        return weights.mul_(self.kept) if self.kept is not None else self._exponentials(rows, columns).mul_(weights)
 
 
 def _in_range(sums: Tensor) -> bool:

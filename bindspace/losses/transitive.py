@@ -18,21 +18,10 @@ def placed(anchor_BD: Tensor, landmarks_MD: Tensor, temperature: float, excluded
     Without gradient, since it teaches. `excluded_BM`, bool: landmarks that are not offered to a row; one at least has
     to be left.
     """
-    return _logits(anchor_BD, landmarks_MD, temperature, excluded_BM).softmax(1)
-
-
-def transitive(
-    z_BD: Tensor, q_BM: Tensor, landmarks_MD: Tensor, temperature: float, excluded_BM: Tensor | None = None
-) -> Tensor:
-    """The mean over rows of the cross-entropy -sum_m q log p, p the softmax of the rows' own cosines: a scalar.
-
-    Distillation of similarities to a set (ISD: Tejankar et al. 2021), here from one modality to another. At equal
-    temperatures it is least where a row stands among the landmarks as its anchor does. `q_BM` is 0 where `excluded_BM`
-    is true.
-    """
-    logits_BM = _logits(z_BD, landmarks_MD, temperature, excluded_BM)
-    aimed_B = (z_BD * (q_BM @ landmarks_MD)).sum(1) / temperature  # sum_m q logit, without 0 times -inf
-    return (logits_BM.logsumexp(1) - aimed_B).mean()
+    logits_BM = anchor_BD @ landmarks_MD.T / temperature
+    if excluded_BM is not None:
+        logits_BM = logits_BM.masked_fill(excluded_BM, float("-inf"))
+    return logits_BM.softmax(1)
 
 
 def proxies(q_BM: Tensor, landmarks_MD: Tensor) -> Tensor:
@@ -48,8 +37,3 @@ def sampled(q_BM: Tensor, landmarks_MD: Tensor) -> Tensor:
 def perplexity(q_BM: Tensor) -> Tensor:
     """Among how many landmarks a row's teacher is divided, on average: a scalar from 1 to M."""
     return torch.special.entr(q_BM).sum(1).exp().mean()
-
-
-def _logits(z_BD: Tensor, landmarks_MD: Tensor, temperature: float, excluded_BM: Tensor | None) -> Tensor:
-    logits_BM = z_BD @ landmarks_MD.T / temperature
-    return logits_BM if excluded_BM is None else logits_BM.masked_fill(excluded_BM, float("-inf"))

@@ -16,14 +16,7 @@ from bindspace.ledger import Ledger
 from bindspace.training.module import BindModule
 
 NEXT = "put the right file there, or start anew with out=..."
-PARTS = (
-    "optimizer_states",
-    "lr_schedulers",
-    "loops",
-    "callbacks",
-    "seen",
-    "banks",
-)  # what Lightning and the module take up
+PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "seen")  # what Lightning and the module take up
 
 
 @dataclass

@@ -88,7 +88,7 @@ def find_landmarks(
     total, reader = 0, Reader()
     for manifest in chosen:
         cached = vectors[manifest.key]
-        z_nD = cached.look_up(np.arange(len(cached)), np.zeros(len(cached), np.int64))
+        z_nD = cached.look_up(np.arange(len(cached)))
         had = np.flatnonzero(~z_nD.isnan().any(1).numpy())
         rows = Column(manifest, name, space.configs[name]).row[had]
         for number, row in enumerate(rows.tolist(), start=total):

@@ -6,10 +6,9 @@ Usable in a Trainer of one's own:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -24,12 +23,10 @@ from bindspace.errors import UserError
 from bindspace.heads import Temperature
 from bindspace.ledger import Ledger
 from bindspace.losses import content_keys, info_nce, siglip
-from bindspace.losses.centroid import against_centroid
 from bindspace.losses.watch import hit_rate, mean_negatives
 from bindspace.pairs import moving
 from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair
 from bindspace.space import Space, pair_name
-from bindspace.training.bank import MemoryBank
 from bindspace.training.beginning import add_temperatures, new_ledger
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
 from bindspace.training.distributed import ProcessRanks, gather_counts, gather_lists, gather_rows
@@ -45,7 +42,6 @@ from bindspace.training.groups import tower_groups
 from bindspace.training.machine import loss_products
 from bindspace.training.metric import metric_heads
 from bindspace.training.schedule import warmup_cosine
-from bindspace.training.shaping import Shaping
 from bindspace.training.teaching import Teacher
 
 TOWERS = "space.towers."  # before a tower's tensor in the state of the module
@@ -107,11 +103,10 @@ class BindModule(L.LightningModule):
             space.ledger = new_ledger(space)
         self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
         still = wholly_frozen(space, self.still)
-        self.shaping = Shaping(self.loss, space.pivot, space.pivot in still, metric_heads(space, self.pairs, still))
+        self.metrics = metric_heads(space, self.pairs, still)
         self.teachers: list[Teacher] = []  # terms between modalities that share no event
         self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
         self._seen: dict[str, int] = {}
-        self._banks: dict[str, MemoryBank] = {}
 
     def setup(self, stage: str) -> None:
         """Freezes what is to stand still, before DDP looks: it sums over ranks only what has a gradient by then."""
@@ -170,7 +165,7 @@ class BindModule(L.LightningModule):
                 for teacher in self.teachers:
                     if teacher.of(pair):
                         total = total + self._taught(teacher, dict(zip(pair.of, (a, b))), batch, counts)
-        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=self.loss.local or bool(self.teachers))
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=bool(self.teachers))
         return total
 
     def _timed(self, part: str) -> AbstractContextManager[Any]:
@@ -208,29 +203,33 @@ class BindModule(L.LightningModule):
     def _pair_loss(self, pair: Pair, a: Side, b: Side, batch: Batch, counts: list[int]) -> Tensor:
         scale, name = self.space.logit_scale(*pair.of), pair_name(pair.of[0], pair.of[1], self.space.pivot)
         keys = {"keys_a": content_keys(a.digests_B32), "keys_b": content_keys(b.digests_B32)}
-        bank = self._banks.setdefault(name, MemoryBank(self.loss.bank)) if self.loss.bank else None
         asked: dict[str, Any] = {
             **(keys if self.loss.mask_duplicates else {}),
-            "bank": None if bank is None else bank.on(self.device),
             "products": loss_products(self.loss.precision, self.device),
             "ranks": ProcessRanks(counts) if len(counts) > 1 else None,
-            "local": self.loss.local,
         }
         with torch.autocast(self.device.type, enabled=False):
-            asked |= self.shaping.asked(pair, a, b, keys if self.loss.mask_duplicates else {})
-            a, b = self.shaping.moved(pair, a, b)
-            contrast: Callable[..., Tensor] = partial(info_nce, logit_scale=scale, **asked)
+            a, b = self._met(pair, a, b)
             if self.loss.kind is LossKind.siglip:
-                contrast = partial(siglip, logit_scale=scale, bias=self.space.logit_bias(*pair.of), **asked)
-            loss = against_centroid(contrast, a.z_BD, b.z_BD) if self.loss.centroid else contrast(a.z_BD, b.z_BD)
+                loss = siglip(a.z_BD, b.z_BD, scale, self.space.logit_bias(*pair.of), **asked)
+            else:
+                loss = info_nce(a.z_BD, b.z_BD, scale, **asked)
         if loss.requires_grad and pair.weight:
             digests = {side: gather_rows(x.digests_B32, counts) for side, x in zip(pair.of, (a, b), strict=True)}
             self._contributed.append((pair, batch, digests))
-            self.shaping.note(pair, batch, digests)
-        self._log_pair(name, loss, scale, a, b, counts, asked.get("near_BB"))
-        if bank is not None:
-            bank.add(*(gather_rows(rows, counts) for rows in (a.z_BD, b.z_BD, *keys.values())))
+        self._log_pair(name, loss, scale, a, b, counts)
         return loss
+
+    def _met(self, pair: Pair, a: Side, b: Side) -> tuple[Side, Side]:
+        """Both sides; the pivot's as a head that learns a metric with it sees it."""
+        metric = next((self.metrics[name] for name in pair.of if name in self.metrics), None)
+        if metric is None:
+            return a, b
+        first, second = (
+            replace(side, z_BD=metric.met(side.z_BD)) if name == self.space.pivot else side
+            for name, side in zip(pair.of, (a, b), strict=True)
+        )
+        return first, second
 
     def _taught(self, teacher: Teacher, sides: dict[str, Side], batch: Batch, counts: list[int]) -> Tensor:
         loss = teacher.loss(sides, batch, counts)
@@ -239,9 +238,7 @@ class BindModule(L.LightningModule):
         return loss
 
     @torch.no_grad()
-    def _log_pair(
-        self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, counts: list[int], near_BB: Tensor | None
-    ) -> None:
+    def _log_pair(self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, counts: list[int]) -> None:
         """Every `log_every`-th time that a pair is met; straight to the loggers: `self.log` costs 0.4 ms a figure.
 
         The accuracy is that of the global batch's first `WATCHED` rows, as queries against the whole of it.
@@ -251,15 +248,12 @@ class BindModule(L.LightningModule):
         z_a, z_b = (gather_rows(side.z_BD.detach(), counts) for side in (a, b))
         keys_a, keys_b = (content_keys(gather_rows(side.digests_B32, counts)) for side in (a, b))
         negatives = mean_negatives(keys_a, keys_b) if self.loss.mask_duplicates else len(z_a) - 1
-        if near_BB is not None:
-            negatives = len(z_a) - 1 - float(near_BB.sum(1).float().mean())
-        bank = self._banks.get(name)
         metrics = {
-            "loss": loss if not self.loss.local else gather_counts(loss[None]).mean(),
+            "loss": loss,
             "temperature": 1 / scale,
             "accuracy": (hit_rate(z_a[:WATCHED], z_b) + hit_rate(z_b[:WATCHED], z_a)) / 2,
             "gap": (z_a.mean(0) - z_b.mean(0)).norm(),
-            "negatives": negatives + (0 if bank is None or bank.rows is None else len(bank.rows.a_MD)),
+            "negatives": negatives,
         }
         self.write({f"train/{name}/{key}": float(value) for key, value in metrics.items()})
 
@@ -279,9 +273,8 @@ class BindModule(L.LightningModule):
         for pair, batch, digests in self._contributed:
             arrays = {name: tensor.cpu().numpy() for name, tensor in digests.items()}
             groups = gather_lists(batch.groups_of(pair.of[0], pair.of[1]))
-            told: dict[str, Any] = {"groups": groups, "shaped_by": self.shaping.shaped_by(pair)}
-            self.space.ledger.record((pair.of[0], pair.of[1]), self._source(batch), arrays, **told)
-        for term in [*self.teachers, *self.shaping.terms.values()]:
+            self.space.ledger.record((pair.of[0], pair.of[1]), self._source(batch), arrays, groups=groups)
+        for term in self.teachers:
             term.record(self.space.ledger, self._source)
         self._contributed.clear()
 
@@ -324,16 +317,12 @@ class BindModule(L.LightningModule):
             checkpoint["state_dict"].pop(name, None)
         checkpoint["ledger"] = self.space.ledger.state()
         checkpoint["seen"] = dict(self._seen)
-        checkpoint["banks"] = {name: bank.state() for name, bank in self._banks.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the ledger of the checkpoint's moment. Raises `UserError` where something was built otherwise."""
         checkpoint["state_dict"] |= self.built_again(checkpoint.get("rebuilt", {}))
         self.space.ledger = Ledger.from_state(checkpoint["ledger"])
         self._seen = dict(checkpoint["seen"])
-        for name, state in checkpoint["banks"].items():
-            self._banks[name] = MemoryBank(self.loss.bank)
-            self._banks[name].load(state)
 
     def built_again(self, expected: Mapping[str, str]) -> dict[str, Tensor]:
         """The tensors that a checkpoint holds fingerprints of only. Raises `UserError` where they are others now."""

@@ -22,15 +22,3 @@ def warn_of_batches(run: TrainRun) -> None:
             f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of a batch is {share}",
             stacklevel=3,
         )
-
-
-def warn_of_loss(run: TrainRun) -> None:
-    """Says what a setting of the loss costs, or that it has no effect."""
-    if run.loss.bank:
-        warnings.warn(
-            f"loss.bank={run.loss.bank}: so many past rows of each pair are further negatives, and they are stale: "
-            "their vectors are those of earlier weights",
-            stacklevel=3,
-        )
-    if run.loss.local and run.trainer.devices == 1:
-        warnings.warn("loss.local=true has no effect on one device: leave it out", stacklevel=3)

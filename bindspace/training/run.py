@@ -39,10 +39,8 @@ from bindspace.training.metric import check_metric
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule
 from bindspace.training.quiet import quiet
-from bindspace.training.remarks import warn_of_batches, warn_of_loss
+from bindspace.training.remarks import warn_of_batches
 from bindspace.training.schedule import Phase, resolve
-from bindspace.training.shaping import check_shaping
-from bindspace.training.subspace import part_of
 from bindspace.training.teaching import check_teachers, teachers_of
 from bindspace.training.throughput import FILE as THROUGHPUT
 from bindspace.training.throughput import ReportThroughput, StepClock, table
@@ -93,7 +91,6 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     threads(run)
     if is_first_rank():
         warn_of_batches(run)
-        warn_of_loss(run)
     if run.extend is not None:
         check_ancestor(run, folder)
     pairs = moving(resolve_pairs(run), frozen(run.modality))
@@ -103,7 +100,6 @@ def _go(run: TrainRun, folder: Path, saved: Saved | None) -> None:
     phases, first_step = phases_of(run, pairs, events, still), 0
     check_metric(run, phases)
     check_teachers(run, phases, events.train, still)
-    check_shaping(run, phases)
     session = Session(run, folder, space, events, bad, still, phases, prepared(run, space, phases, still))
     if saved is not None and not 0 <= saved.phase < len(phases):
         raise UserError(f"{saved.path} is of stage {saved.phase + 1}, and this run has {len(phases)}: {NEXT}")
@@ -245,7 +241,6 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
     data = data_of(session, phase, index, manifests)
     data.start_step = step * run.trainer.accumulate
     module.teachers = teachers_of(session, phase)
-    module.shaping.part = part_of(session, phase)
     trainer = trainer_of(session, phase, index, first_step + step)
     trained = sorted(phase.members - set(still_members(space, phase)))
     with faster(space, run.trainer, trained), one_sentence():
@@ -255,14 +250,8 @@ def fit(session: Session, phase: Phase, index: int, first_step: int, saved: Save
 def data_of(session: Session, phase: Phase, index: int, manifests: list[Manifest]) -> BindData:
     """The batches of a phase; of modalities that stand still, their vectors, computed once."""
     run, still = session.run, still_members(session.space, phase)
-    if run.data.views and not still and is_first_rank():
-        warnings.warn(
-            f"data.views={run.data.views} has no effect in stage {phase.name!r}: no tower of its pairs stands still",
-            stacklevel=2,
-        )
     space = session.space.to(device_of(run))
-    options: dict[str, Any] = {"views": run.data.views, "shown": run.trainer.progress}
-    vectors = cache_vectors(space, still, manifests, session.bad, session.cache, **options)
+    vectors = cache_vectors(space, still, manifests, session.bad, session.cache, shown=run.trainer.progress)
     space.cpu()  # Lightning moves it where it trains
     steps = phase.steps * run.trainer.accumulate
     settings = run.data if phase.batch is None else replace(run.data, batch=phase.batch)

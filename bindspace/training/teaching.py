@@ -18,7 +18,7 @@ from bindspace.data import Manifest
 from bindspace.data.batch import Batch
 from bindspace.errors import UserError
 from bindspace.heads import MetricHead
-from bindspace.losses import content_keys, info_nce, transitive
+from bindspace.losses import content_keys, info_nce
 from bindspace.losses.transitive import perplexity, placed, proxies, sampled
 from bindspace.settings import Pair, Teach, TeachForm, TrainRun
 from bindspace.space import pair_name
@@ -26,7 +26,6 @@ from bindspace.teach import check_stages, named, teaches
 from bindspace.training.distributed import ProcessRanks, gather_counts, gather_rows
 from bindspace.training.landmarks import Landmarks, landmarks_of
 from bindspace.training.metric import metric_heads, metric_learners
-from bindspace.training.subspace import learners
 from bindspace.training.unpaired import UnpairedTerm
 
 if TYPE_CHECKING:
@@ -64,38 +63,25 @@ class Teacher(UnpairedTerm):
             landmarks_MD = self.landmarks.on(device)
             excluded_BM = self._excluded(anchor, batch, device)
             q_BM = placed(anchor.z_BD, landmarks_MD, self.teach.temperature, excluded_BM)
-            loss = self._form(q_BM, landmarks_MD, excluded_BM, anchor, learner, counts)
+            loss = self._form(q_BM, landmarks_MD, anchor, learner, counts)
         if loss.requires_grad:
             self.note(batch, gather_rows(learner.digests_B32, counts))
         self._last = loss.detach(), q_BM
         return self.teach.weight * loss
 
-    def _form(
-        self,
-        q_BM: Tensor,
-        landmarks_MD: Tensor,
-        excluded_BM: Tensor | None,
-        anchor: Side,
-        learner: Side,
-        counts: list[int],
-    ) -> Tensor:
+    def _form(self, q_BM: Tensor, landmarks_MD: Tensor, anchor: Side, learner: Side, counts: list[int]) -> Tensor:
         temperature = self.teach.learner_temperature or self.teach.temperature
-        if self.teach.form is not TeachForm.distribution:
-            keys: dict[str, Any] = {
-                "keys_a": content_keys(learner.digests_B32),
-                "keys_b": content_keys(anchor.digests_B32),
-            }
-            ranks = ProcessRanks(counts) if len(counts) > 1 else None
-            if self.teach.form is TeachForm.sample:
-                aims_BD = sampled(q_BM, landmarks_MD)
-            else:  # a stand-in for the pivot, which is met like it
-                aims_BD = proxies(q_BM, landmarks_MD)
-                aims_BD = aims_BD if self.metric is None else self.metric.met(aims_BD)
-            return info_nce(learner.z_BD, aims_BD, 1 / temperature, **keys, ranks=ranks)
-        if not len(q_BM):
-            return learner.z_BD.sum()
-        share = len(q_BM) * len(counts) / sum(counts)
-        return share * transitive(learner.z_BD, q_BM, landmarks_MD, temperature, excluded_BM)
+        keys: dict[str, Any] = {
+            "keys_a": content_keys(learner.digests_B32),
+            "keys_b": content_keys(anchor.digests_B32),
+        }
+        if self.teach.form is TeachForm.sample:
+            aims_BD = sampled(q_BM, landmarks_MD)
+        else:  # a stand-in for the pivot, which is met like it
+            aims_BD = proxies(q_BM, landmarks_MD)
+            aims_BD = aims_BD if self.metric is None else self.metric.met(aims_BD)
+        ranks = ProcessRanks(counts) if len(counts) > 1 else None
+        return info_nce(learner.z_BD, aims_BD, 1 / temperature, **keys, ranks=ranks)
 
     def _excluded(self, anchor: Side, batch: Batch, device: torch.device) -> Tensor | None:
         """Which landmarks are of the row's own event, if any are. Raises `UserError` where a row has no other."""
@@ -136,7 +122,7 @@ def check_teachers(run: TrainRun, phases: Sequence[Phase], train: Sequence[Manif
     `still`: the modalities of a space that is extended, which have learned before.
     """
     known = {name for name, config in run.modality.items() if config.weights is not None} | set(still)
-    bound = [("loss.subspace", learner, str(run.loss.subspace.of)) for learner in learners(run, phases)]
+    bound: list[tuple[str, str, str]] = []
     if (other := run.loss.hubs.of) is not None:
         for phase in phases:
             heads = metric_learners(run.modality, phase.pairs, run.pivot, phase.freeze)

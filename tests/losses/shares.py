@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional as F
 
-from bindspace.losses import Bank, info_nce, siglip, tiles
+from bindspace.losses import info_nce, siglip, tiles
 from bindspace.training.distributed import ProcessRanks
 
 COUNTS = {2: [[4, 3], [0, 6]], 3: [[5, 0, 2], [1, 4, 3]]}  # rows of each rank
@@ -16,11 +16,8 @@ DIM = 8
 CASES = {
     "InfoNCE": {},
     "duplicates": {"keys": True},
-    "several positives": {"keys": True, "events": True},
-    "bank": {"keys": True, "bank": True},
     "a frozen side": {"frozen": True},
     "sigmoid": {"keys": True, "siglip": True},
-    "sigmoid with a bank": {"keys": True, "siglip": True, "bank": True},
 }
 
 
@@ -32,10 +29,6 @@ def batch(rows, case):
     a, b, asked = unit(rows), unit(rows), {}
     if case.get("keys"):
         asked |= {"keys_a": few(rows) * 7, "keys_b": torch.arange(rows) // 2}
-    if case.get("events"):
-        asked["events"] = few(rows)
-    if case.get("bank"):
-        asked["bank"] = Bank(unit(5), unit(5), few(5) * 7, few(5))
     return a, b, asked
 
 
@@ -50,7 +43,7 @@ def evaluate(a, b, asked, case, **more):
 
 
 def rank_main(rank, world, folder):
-    """What a rank does: all cases, with and without local values; writes what it got."""
+    """What a rank does: all cases; writes what it got."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world, timeout=timedelta(seconds=60)
@@ -61,10 +54,7 @@ def rank_main(rank, world, folder):
         ranks = ProcessRanks(counts)
         for name, case in CASES.items():
             a, b, asked = batch(sum(counts), case)
-            mine = {k: v[ranks.here] if k != "bank" else v for k, v in asked.items()}
-            for local in (False, True):
-                found[(tuple(counts), name, local)] = evaluate(
-                    a[ranks.here], b[ranks.here], mine, case, ranks=ranks, local=local
-                )
+            mine = {key: value[ranks.here] for key, value in asked.items()}
+            found[(tuple(counts), name)] = evaluate(a[ranks.here], b[ranks.here], mine, case, ranks=ranks)
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()

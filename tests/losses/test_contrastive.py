@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from bindspace.losses import Bank, content_keys, info_nce
+from bindspace.losses import content_keys, info_nce
 
 
 def test_two_orthogonal_events_give_the_loss_worked_out_by_hand():
@@ -49,24 +49,6 @@ def test_the_order_of_events_does_not_matter(rows, seed, scale):
     one = info_nce(a, b, scale, keys_a=keys[0], keys_b=keys[1])
     other = info_nce(a[order], b[order], scale, keys_a=keys[0][order], keys_b=keys[1][order])
     assert torch.allclose(one, other, rtol=1e-10)
-
-
-def test_several_positives_share_a_row_and_the_loss_is_the_mean_over_them():
-    a = b = torch.eye(3)
-    events = torch.tensor([4, 4, 9])  # logits 1 on the diagonal: rows 0 and 1 have each other as a second positive
-    two = math.log(math.exp(1) + 2) - 1 / 2  # the softmax is over all three; its mean logit of positives is (1 + 0) / 2
-    one = math.log(math.exp(1) + 2) - 1
-    for tiled in (False, True):
-        assert float(info_nce(a, b, 1.0, events=events, tiled=tiled)) == pytest.approx((2 * two + one) / 3, rel=1e-6)
-
-
-def test_a_bank_adds_negatives_to_either_side_and_leaves_out_the_rows_own_content():
-    a = b = torch.eye(2)
-    bank = Bank(a[:1], b[:1], torch.tensor([1]), torch.tensor([5]))  # row 0's content again, on the a side
-    keys = {"keys_a": torch.tensor([1, 2]), "keys_b": torch.tensor([3, 4])}
-    expected = (math.log(1 + math.exp(-1)) + math.log(1 + 2 * math.exp(-1))) / 2  # row 1 has two negatives, row 0 one
-    for tiled in (False, True):
-        assert float(info_nce(a, b, 1.0, bank=bank, **keys, tiled=tiled)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_gradients_agree_with_finite_differences():

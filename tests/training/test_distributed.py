@@ -33,7 +33,7 @@ def test_two_ranks_give_the_gradients_of_one_process(held, tmp_path):
 @pytest.mark.process
 def test_three_ranks_with_local_values_and_a_sigmoid_loss_give_them_too(tmp_path):
     held = HELD["a rank without any row of a pair"]
-    agree(held, 3, LossSettings(kind=LossKind.siglip, local=True, temperature=0.1), tmp_path)
+    agree(held, 3, LossSettings(kind=LossKind.siglip, temperature=0.1), tmp_path)
 
 
 def agree(held, ranks, loss, tmp_path):

@@ -1,9 +1,6 @@
-"""What training does with its losses: the numbers of the first steps, tiled or not, SigLIP, and the memory bank."""
-
-import copy
+"""What training does with its losses: the numbers of the first steps, tiled or not, and SigLIP."""
 
 import pytest
-import torch
 from plain import ByHand, plain_batch, plain_space, quiet_trainer
 
 from bindspace.losses import contrastive, sigmoid
@@ -65,34 +62,3 @@ def test_siglip_learns_a_bias_for_each_pair_by_tiles_or_not(tmp_path, monkeypatc
         assert float(module.space.logit_bias("middle", name).detach()) not in (0.0, -2.0)
     monkeypatch.setattr(sigmoid, "PAYS", 2)
     assert losses(recipe(5, **settings), batches(5), tmp_path) == pytest.approx(plain, rel=1e-4)
-
-
-def test_a_bank_adds_the_rows_of_past_batches_as_negatives(tmp_path):
-    plain, with_bank = (losses(recipe(3, bank=size), batches(3), tmp_path) for size in (0, 12))
-    assert with_bank[0] == pytest.approx(plain[0], rel=1e-6)  # nothing is past yet
-    assert with_bank[1] > plain[1] + 0.1
-    module = recipe(3, bank=12)
-    losses(module, batches(3), tmp_path)
-    rows = module._banks["middle-left"].rows
-    assert len(rows.a_MD) == len(rows.keys_b_M) == 12  # the last nine, and three of those before
-    assert not rows.a_MD.requires_grad
-
-
-def test_a_run_with_a_bank_goes_on_as_if_it_had_never_stopped(tmp_path):
-    given = batches(4)
-    whole = recipe(4, bank=12)
-    unbroken = losses(whole, given, tmp_path)
-    first = recipe(4, bank=12)
-    trainer = quiet_trainer(2, tmp_path)
-    first.log = lambda *_, **__: None
-    trainer.fit(first, datamodule=ByHand([given[:2]]))
-    trainer.save_checkpoint(tmp_path / "half.ckpt")
-    again, seen = recipe(4, bank=12), []
-    again.log = lambda name, value, **_: seen.append(float(value))
-    saved = torch.load(tmp_path / "half.ckpt", weights_only=True)
-    again.load_state_dict(saved["state_dict"])
-    data = ByHand([copy.deepcopy(given)])
-    data.train_dataloader = lambda: Rest(data.batches[0], 2)
-    quiet_trainer(4, tmp_path).fit(again, datamodule=data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
-    assert seen == unbroken[2:]
-    assert all(torch.equal(x, y) for x, y in zip(whole.state_dict().values(), again.state_dict().values()))

@@ -66,9 +66,9 @@ def test_it_moves_the_learner_alone_and_is_logged(data):
     changed = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"curve", "vector-curve"}  # its tower, and the temperature of its pair, which learns along
     with Path("run/metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row.get("train/curve-words/distribution/taught")]
+        rows = [row for row in csv.DictReader(file) if row.get("train/curve-words/proxy/taught")]
     assert len(rows) == 6
-    assert all(1 <= float(row["train/curve-words/distribution/perplexity"]) <= 20 for row in rows)
+    assert all(1 <= float(row["train/curve-words/proxy/perplexity"]) <= 20 for row in rows)
 
 
 @pytest.mark.parametrize("form", [form.name for form in TeachForm])
@@ -251,14 +251,13 @@ def test_chunks_teach_as_the_whole_batch_does(tmp_path, form):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("form", [TeachForm.distribution, TeachForm.proxy])  # samples are each rank's own
-def test_two_ranks_teach_as_one_process_does(tmp_path, form):
+def test_two_ranks_teach_as_one_process_does(tmp_path):  # proxies: samples are each rank's own
     held = {"middle": list(range(7)), "left": [0, 1, 2, 4, 5]}
     found = [
         gradients(
             tmp_path / f"{ranks}.pt",
             [[plain_batch(held, 7, only=slice(rank, None, ranks))] for rank in range(ranks)],
-            teacher({("id", "e1"): [0, 1]}, form=form),
+            teacher({("id", "e1"): [0, 1]}),
         )
         for ranks in (1, 2)
     ]

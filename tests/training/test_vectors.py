@@ -1,4 +1,4 @@
-"""Vectors of frozen towers: the same bits with and without the cache, after a kill, in the views asked for."""
+"""Vectors of frozen towers: the same bits with and without the cache, after a kill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from bindspace.data import BadRows, Manifest, TrainBatches, load_pool
-from bindspace.data.order import view_seeds
 from bindspace.data.tables import write_manifest
 from bindspace.errors import UserError
 from bindspace.modality import BadSample, Cell, ModalityConfig
@@ -97,7 +96,7 @@ def test_vectors_are_those_of_the_tower_and_a_bad_cell_has_none(manifest, tmp_pa
     found = cache_vectors(space, ["mark"], [manifest], bad, tmp_path / "c", batch_size=4, shown=False)["mark"]
     vectors = found[manifest.key]
     assert len(bad) == 1
-    z = vectors.look_up(np.arange(EVENTS), np.zeros(EVENTS, np.int64))
+    z = vectors.look_up(np.arange(EVENTS))
     assert z.isnan().all(1).tolist() == [i == 5 for i in range(EVENTS)]
     alone = space.embed(mark=[manifest.rows[7]["mark"][0]])["mark"]
     assert torch.allclose(z[7:8], alone, atol=1e-6)
@@ -213,7 +212,7 @@ def test_steps_look_vectors_up_and_do_not_hash_again(manifest, tmp_path, monkeyp
     calls = len(counted(space))
     pairs = [Pair(["mark", "sign"])]
     batches = TrainBatches([manifest], space.configs, pairs, 8, 6, seed=0, vectors=found)
-    plain = {"mark": {manifest.key: found["mark"][manifest.key].look_up(np.arange(EVENTS), np.zeros(EVENTS, int))}}
+    plain = {"mark": {manifest.key: found["mark"][manifest.key].look_up(np.arange(EVENTS))}}
     by_hand = TrainBatches([manifest], space.configs, pairs, 8, 6, seed=0, vectors=plain)
     for step in range(6):
         a, b = batches[step], by_hand[step]
@@ -227,34 +226,6 @@ def test_steps_look_vectors_up_and_do_not_hash_again(manifest, tmp_path, monkeyp
         batches.events[0].columns["mark"], np.array([0, 1, 2])
     )
     assert hashed == []
-
-
-def test_views_are_prepared_with_seeds_that_the_partner_shares(manifest, tmp_path):
-    space, views = new_space(), 3
-    found = cache_vectors(
-        space, ["mark"], [manifest], BadRows(), tmp_path / "c", views=views, batch_size=4, shown=False
-    )
-    batches = TrainBatches([manifest], space.configs, [Pair(["mark", "sign"])], 8, 40, seed=0, vectors=found)
-    met: dict[str, set[int]] = {}
-    for step in range(40):
-        batch = batches[step]
-        held = batch.rows["mark"].tolist()
-        for place, event in enumerate(held):
-            name = batch.ids[event]
-            row = manifest.rows[int(name[1:])]
-            sign = batch.inputs["sign"]["x"][batch.rows["sign"].tolist().index(event)]
-            shift = (sign - torch.tensor(row["sign"][0]))[0]
-            seeds = view_seeds([name] * views, np.arange(views)).tolist()
-            (view,) = [k for k, seed in enumerate(seeds) if abs(float(shift) - seed % 1000 / 1000) < 5e-4]
-            met.setdefault(name, set()).add(view)
-            x = space.configs["mark"].prepare([np.float32(row["mark"][0])], seeds=[seeds[view]])
-            assert torch.allclose(batch.vectors["mark"][place], space.encode(mark=x)["mark"][0], atol=1e-6)
-    assert max(len(seen) for seen in met.values()) == views
-
-
-def test_a_source_without_augmentation_has_no_views(manifest, tmp_path):
-    still = Manifest.load(Source(manifest.source.path, augment=Augment.none), ["mark", "sign"])
-    assert len(cached(new_space(), still, tmp_path / "c", views=3)) == EVENTS
 
 
 def test_a_worker_maps_the_same_files(manifest, tmp_path):
