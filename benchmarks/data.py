@@ -18,12 +18,12 @@ import torch
 import webdataset
 from measure import begin, emit, interleaved
 
-from bindspace import registry
+from bindspace import Source
+from bindspace.contract import registry
 from bindspace.data.manifest import Manifest
 from bindspace.data.reading import Column, Medium
 from bindspace.data.shard_writing import write_shards
 from bindspace.data.tables import write_manifest
-from bindspace.settings import Source
 
 SIDES = ("image", "audio")
 BYTES = 21_000  # of a side; an event is a pair of 42 kB

@@ -17,16 +17,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from bindspace import BindModule, registry
+from bindspace import BindModule
+from bindspace.contract import registry
+from bindspace.contract.modality import Lora, ModalityConfig, Tune
 from bindspace.data import Batch
-from bindspace.lora import plain_state
-from bindspace.modality import Lora, ModalityConfig, Tune
-from bindspace.picture_config import Trunk
-from bindspace.settings import OptimSettings, Pair
-from bindspace.space import Space
+from bindspace.modules.picture_config import Trunk
+from bindspace.settings.run import OptimSettings, Pair
+from bindspace.space.merging import plain_state
+from bindspace.space.space import Space
 from bindspace.training.callbacks import SaveLast
 from bindspace.training.freezing import adapt, fingerprint, never_moved
-from bindspace.training.quiet import quiet
+from bindspace.training.logging import quiet
 
 NETWORK, EVENTS = "vit_tiny_patch16_224", 4
 WAYS = {

@@ -14,10 +14,10 @@ import torch
 from measure import DEVICE, begin, emit, interleaved, peak_mb
 from torch import Tensor
 
+from bindspace import ModalityConfig
 from bindspace.losses import info_nce
-from bindspace.modality import ModalityConfig
-from bindspace.space import Space
-from bindspace.towers import vit_trunk
+from bindspace.modules.trunks import vit_trunk
+from bindspace.space.space import Space
 from bindspace.training.cached_gradients import CachedGradients
 
 SIDES = ("first", "second")

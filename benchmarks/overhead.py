@@ -21,15 +21,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from bindspace import registry
+from bindspace import ModalityConfig
+from bindspace.contract import registry
 from bindspace.data import BadRows, Batch
-from bindspace.modality import ModalityConfig
-from bindspace.settings import LoggerSettings, Pair, Precision, TrainerSettings, TrainRun
-from bindspace.space import Space
+from bindspace.settings.run import LoggerSettings, Pair, Precision, TrainerSettings, TrainRun
+from bindspace.space.space import Space
+from bindspace.training.logging import quiet
 from bindspace.training.module import BindModule
-from bindspace.training.quiet import quiet
-from bindspace.training.run import Events, Session, trainer_of
-from bindspace.training.schedule import Phase, warmup_cosine
+from bindspace.training.run import trainer_of
+from bindspace.training.session import Manifests, Session
+from bindspace.training.stages import Stage, warmup_cosine
 
 WARM = 3  # steps left out at the start of a fit
 
@@ -78,11 +79,11 @@ def ours(configs: dict[str, ModalityConfig], batches: list[Batch], folder: Path)
     first, second = configs
     settings = TrainerSettings(precision=Precision.float32, accelerator=DEVICE, progress=False)
     run = TrainRun(pivot=first, modality=configs, trainer=settings, logger=LoggerSettings(tensorboard=True))
-    phase = Phase("bench", [Pair([first, second])], [], [0], len(batches), 1.0)
-    session = Session(run, folder, Space(configs, run.dim, first), Events([], []), BadRows())
-    trainer, watch = trainer_of(session, phase, 0, 0), Stopwatch()
+    stage = Stage("bench", [Pair([first, second])], [], [0], len(batches), 1.0)
+    session = Session(run, folder, Space(configs, run.dim, first), Manifests([], []), BadRows())
+    trainer, watch = trainer_of(session, stage, 0, 0), Stopwatch()
     trainer.callbacks.append(watch)
-    trainer.fit(BindModule(session.space, phase.pairs, steps=len(batches)), datamodule=Ready(batches))
+    trainer.fit(BindModule(session.space, stage.pairs, steps=len(batches)), datamodule=Ready(batches))
     return np.diff(watch.begun)[WARM:].tolist()
 
 

@@ -18,12 +18,12 @@ import torch
 from measure import DEVICE, begin, emit, interleaved, peak_mb
 from torch.nn import functional as F
 
+from bindspace import ModalityConfig
 from bindspace.losses import info_nce
-from bindspace.modality import ModalityConfig
-from bindspace.space import Space
-from bindspace.tower_key import tower_key
-from bindspace.towers import vit_trunk
-from bindspace.vector_cache import VectorCache
+from bindspace.modules.trunks import vit_trunk
+from bindspace.space.space import Space
+from bindspace.vectors.cache import VectorCache
+from bindspace.vectors.key import tower_key
 
 CELLS = 20_000
 DIM = 512

@@ -18,7 +18,7 @@ from measure import begin, emit, interleaved, peak_mb
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.benchmark.retrieval import TILE_M, TILE_N, match, positions_both_ways
+from bindspace.metrics.retrieval import TILE_M, TILE_N, match, positions_both_ways
 
 DIM = 512
 MATRIX_MOST = 10000  # rows up to which the whole matrix is made, and sorted

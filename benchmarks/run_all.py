@@ -39,7 +39,7 @@ def main(chosen: list[str]) -> int:
     machine, started, parts, failed = begin(), time.monotonic(), [], []
     names = sorted(path.stem for path in HERE.glob("*.py") if path != Path(__file__) and "__main__" in path.read_text())
     if wrong := [name for name in chosen if name not in names]:
-        print(f"unknown benchmark {wrong[0]!r} (there is: {', '.join(names)})", file=sys.stderr)
+        print(f"unknown benchmark {wrong[0]!r} (available: {', '.join(names)})", file=sys.stderr)
         return 2
     for name in chosen or names:
         left = LIMIT - (time.monotonic() - started)

@@ -14,9 +14,9 @@ import torch
 from measure import DEVICE, begin, emit, interleaved
 from torch import Tensor, nn
 
-from bindspace import registry
-from bindspace.modality import Head, ModalityConfig
-from bindspace.space import Space
+from bindspace import Head, ModalityConfig
+from bindspace.contract import registry
+from bindspace.space.space import Space
 
 
 def main(batch: int = 128, rounds: int = 3) -> None:

@@ -9,30 +9,34 @@ The public API. Names are imported when they are first used, so `import bindspac
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bindspace.moved import MovedModules
+
 if TYPE_CHECKING:
     from bindspace.benchmark.emergent import run_benchmark as run_benchmark
-    from bindspace.benchmark.report import write_report as write_report
-    from bindspace.bundle import load as load
-    from bindspace.bundle import save as save
-    from bindspace.data.dataset_config import DatasetConfig as DatasetConfig
+    from bindspace.benchmark.report.report import write_report as write_report
+    from bindspace.contract import BadSample as BadSample
+    from bindspace.contract import Bind as Bind
+    from bindspace.contract import Cell as Cell
+    from bindspace.contract import DatasetConfig as DatasetConfig
+    from bindspace.contract import FormatConfig as FormatConfig
+    from bindspace.contract import Head as Head
+    from bindspace.contract import Lora as Lora
+    from bindspace.contract import ModalityConfig as ModalityConfig
+    from bindspace.contract import PluginError as PluginError
+    from bindspace.contract import Source as Source
+    from bindspace.contract import Tune as Tune
+    from bindspace.contract import UserError as UserError
+    from bindspace.data import load_pool as load_pool
     from bindspace.data.module import BindData as BindData
-    from bindspace.data.pool import load_pool as load_pool
-    from bindspace.errors import PluginError as PluginError
-    from bindspace.errors import UserError as UserError
-    from bindspace.format_config import FormatConfig as FormatConfig
     from bindspace.ledger import Ledger as Ledger
-    from bindspace.modality import BadSample as BadSample
-    from bindspace.modality import Bind as Bind
-    from bindspace.modality import Cell as Cell
-    from bindspace.modality import Head as Head
-    from bindspace.modality import ModalityConfig as ModalityConfig
-    from bindspace.modality import Tune as Tune
     from bindspace.settings import Pair as Pair
-    from bindspace.settings import Source as Source
     from bindspace.space import Space as Space
+    from bindspace.space import load as load
+    from bindspace.space import save as save
     from bindspace.testing import check_modality as check_modality
     from bindspace.training.module import BindModule as BindModule
 
@@ -40,23 +44,24 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bindspace.benchmark.emergent": ["run_benchmark"],
-    "bindspace.benchmark.report": ["write_report"],
-    "bindspace.bundle": ["load", "save"],
-    "bindspace.data.dataset_config": ["DatasetConfig"],
+    "bindspace.benchmark.report.report": ["write_report"],
+    "bindspace.contract": [
+        "BadSample", "Bind", "Cell", "DatasetConfig", "FormatConfig", "Head", "Lora", "ModalityConfig", "PluginError",
+        "Source", "Tune", "UserError",
+    ],
+    "bindspace.data": ["load_pool"],
     "bindspace.data.module": ["BindData"],
-    "bindspace.data.pool": ["load_pool"],
-    "bindspace.errors": ["PluginError", "UserError"],
-    "bindspace.format_config": ["FormatConfig"],
     "bindspace.ledger": ["Ledger"],
-    "bindspace.modality": ["BadSample", "Bind", "Cell", "Head", "ModalityConfig", "Tune"],
-    "bindspace.settings": ["Pair", "Source"],
-    "bindspace.space": ["Space"],
+    "bindspace.settings": ["Pair"],
+    "bindspace.space": ["Space", "load", "save"],
     "bindspace.testing": ["check_modality"],
     "bindspace.training.module": ["BindModule"],
-}
+}  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_HOME]
+
+sys.meta_path.append(MovedModules())
 
 
 def __getattr__(name: str) -> Any:

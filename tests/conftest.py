@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from installing import write_distribution
 
-from bindspace import registry
+from bindspace.contract import registry
 
 
 @pytest.fixture

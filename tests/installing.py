@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bindspace import registry
+from bindspace.contract import registry
 
 
 def write_distribution(folder: Path, package: str, version: str, **modalities: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bindspace.budget import Budget, OverBudget
+from bindspace.space.budget import Budget, OverBudget
 
 MEGA = 1 << 20
 

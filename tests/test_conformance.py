@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from bindspace import registry
+from bindspace.contract import registry
 from bindspace.testing import all_checks
 from bindspace.testing.kit import FAILED, NOT_APPLICABLE, run_check
 from bindspace.testing.subject import Subject

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bindspace import registry
+from bindspace import Source
 from bindspace.cli import main
+from bindspace.contract import registry
 from bindspace.data import Manifest, load_pool
-from bindspace.settings import Source
 
 PAGE = Path(__file__).parents[1] / "docs" / "write-a-data-set.md"
 

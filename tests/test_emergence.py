@@ -56,9 +56,9 @@ def test_a_run_is_another_one_where_its_experiment_or_what_it_keeps_has_changed(
 
 
 def test_recipes_are_chosen_on_combinations_that_training_never_shows(driver, tmp_path, monkeypatch):
-    from bindspace import registry
-    from bindspace.bundle import save
-    from bindspace.space import Space
+    from bindspace.contract import registry
+    from bindspace.space.bundle import save
+    from bindspace.space.space import Space
     from bindspace_world import WorldConfig
 
     plan, runs, _ = driver
@@ -77,8 +77,8 @@ def test_recipes_are_chosen_on_combinations_that_training_never_shows(driver, tm
 
 
 def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toys):
-    from bindspace.bundle import load, save
-    from bindspace.space import Space
+    from bindspace.space.bundle import load, save
+    from bindspace.space.space import Space
 
     runs = driver[1]
     toys = {

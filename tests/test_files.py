@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from bindspace import files
-from bindspace.errors import UserError
-from bindspace.files import inside, replace_folder, sha256, whole_file, write_bytes, write_json, write_text
+from bindspace.contract.errors import UserError
+from bindspace.io import files
+from bindspace.io.files import inside, replace_folder, sha256, whole_file, write_bytes, write_json, write_text
 
 
 def test_a_file_is_written_with_its_folder_and_nothing_is_left_beside_it(tmp_path):

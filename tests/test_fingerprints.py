@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from bindspace import registry
-from bindspace.benchmark.near import distances
-from bindspace.fingerprints import field_hash, picture_hash, sound_hash
-from bindspace.sounds import resampled
+from bindspace.benchmark.near_duplicates import distances
+from bindspace.contract import registry
+from bindspace.io.fingerprints import field_hash, picture_hash, sound_hash
+from bindspace.io.sounds import resampled
 
 RATE = 16000
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from bindspace.heads import Temperature, build_head
-from bindspace.modality import Head
+from bindspace import Head
+from bindspace.modules.heads import build_head
+from bindspace.space.temperature import Temperature
 
 
 @pytest.mark.parametrize("kind", [Head.linear, Head.mlp])

@@ -14,10 +14,10 @@ from examples import write_examples
 from safetensors.torch import save_file
 
 import bindspace
-from bindspace import registry
-from bindspace.bundle import load, save
 from bindspace.cli import main
-from bindspace.ledger import Ledger
+from bindspace.contract import registry
+from bindspace.ledger.ledger import Ledger
+from bindspace.space.bundle import load, save
 
 QUICK = [
     "data=manifest", "data.batch=8", "data.workers=0", "data.val_fraction=0", "trainer.threads=1",
@@ -27,7 +27,7 @@ QUICK = [
 EVENTS = 16  # of a source
 FORMAT = '''
 from dataclasses import dataclass
-from bindspace.format_config import FormatConfig
+from bindspace import FormatConfig
 
 @dataclass(kw_only=True)
 class TapeFormat(FormatConfig):

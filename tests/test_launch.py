@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bindspace import launch
 from bindspace.cli.folders import named
-from bindspace.errors import UserError
+from bindspace.contract.errors import UserError
+from bindspace.settings import launch
 
 VARIABLES = [
     *launch.RANKS,

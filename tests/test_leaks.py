@@ -13,17 +13,18 @@ import soundfile
 from examples import write_examples
 from PIL import Image
 
-from bindspace import registry
+from bindspace import Source
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.benchmark.near import find_near
-from bindspace.bundle import save
+from bindspace.benchmark.near_duplicates import find_near
 from bindspace.cli import main
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
 from bindspace.data import load_pool
-from bindspace.errors import UserError
-from bindspace.ledger import Ledger
-from bindspace.settings import BenchmarkSettings, Source
-from bindspace.sounds import resampled
-from bindspace.space import Space
+from bindspace.io.sounds import resampled
+from bindspace.ledger.ledger import Ledger
+from bindspace.settings.run import BenchmarkSettings
+from bindspace.space.bundle import save
+from bindspace.space.space import Space
 
 QUICK = [
     "data=manifest", "data.batch=8", "data.workers=0", "data.val_fraction=0", "trainer.threads=1",

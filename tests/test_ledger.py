@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from bindspace.ledger import Ledger
-from bindspace.records import DigestSet
+from bindspace.ledger.ledger import Ledger
+from bindspace.ledger.records import DigestSet
 
 HASH = "ab" * 32
 
@@ -396,7 +396,7 @@ def test_damaged_media_make_the_ledger_unknown(tmp_path, damage):
     ],
 )
 def test_values_of_the_wrong_kind_make_it_unknown_even_if_the_hashes_agree(tmp_path, forge):
-    from bindspace.ledger_file import _body_hash
+    from bindspace.ledger.file import _body_hash
 
     path = star().save(tmp_path, HASH)
     body = json.loads(path.read_text())

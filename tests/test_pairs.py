@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bindspace.errors import UserError
-from bindspace.modality import Bind, ModalityConfig
-from bindspace.pairs import frozen, moving, resolve_pairs, unpaired
-from bindspace.settings import Pair, TrainRun
+from bindspace import Bind, ModalityConfig
+from bindspace.contract.errors import UserError
+from bindspace.settings.pairs import frozen, moving, resolve_pairs, unpaired
+from bindspace.settings.run import Pair, TrainRun
 
 
 def run_of(*names: str, pairs: list[Pair] | None = None) -> TrainRun:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bindspace.errors import UserError
-from bindspace.pictures import coloured, resample, uniforms, views
+from bindspace.contract.errors import UserError
+from bindspace.io.pictures import coloured, resample, uniforms, views
 
 
 def test_uniforms_are_a_pure_function_of_seed_and_stream() -> None:
@@ -42,7 +42,7 @@ def test_views_stay_within_what_the_augmentation_promises(seed: int) -> None:
 
 def test_an_unknown_augmentation_is_answered_with_the_choices() -> None:
     with pytest.raises(
-        UserError, match=r"unknown augment 'week': did you mean 'weak'\? \(there is: none, strong, weak\)"
+        UserError, match=r"unknown augment 'week': did you mean 'weak'\? \(available: none, strong, weak\)"
     ):
         views([1], "week", 1)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bindspace import registry
-from bindspace.errors import PluginError
+from bindspace.contract import registry
+from bindspace.contract.errors import PluginError
 
 GOOD = """
 from dataclasses import dataclass
-from bindspace.modality import ModalityConfig
+from bindspace import ModalityConfig
 @dataclass(kw_only=True)
 class {name}Config(ModalityConfig):
     modality = "{modality}"
@@ -38,7 +38,7 @@ def test_listing_imports_no_plugin(install):
 
 
 def test_an_unknown_name_is_answered_with_the_closest_one_and_the_list():
-    with pytest.raises(PluginError, match=r"unknown modality 'audoi': did you mean 'audio'\? \(there is: audio, "):
+    with pytest.raises(PluginError, match=r"unknown modality 'audoi': did you mean 'audio'\? \(available: audio, "):
         registry.find("audoi")
     with pytest.raises(PluginError, match=r"unknown data set 'wrold': did you mean 'world'"):
         registry.find("wrold", registry.DATASETS)
@@ -90,11 +90,11 @@ def test_an_implementation_and_its_presets_say_which_modality_they_serve(install
         "bindspace_ear/conf/modality/ear_wide.yaml": "# @package modality.audio\ndefaults: [ear, _self_]\nwidth: 999\n",
     }
     install("bindspace-ear", files, ear="bindspace_ear:EarConfig")
-    assert registry.serves("ear") == "audio"
-    assert registry.serves("ear_wide") == "audio"
+    assert registry.served("ear") == ("audio", "ear")
+    assert registry.served("ear_wide") == ("audio", "ear")
     assert registry.presets()["ear_wide"][0].package == "bindspace-ear"
     with pytest.raises(PluginError, match=r"unknown modality 'ear_wid': did you mean 'ear_wide'"):
-        registry.serves("ear_wid")
+        registry.served("ear_wid")
 
 
 @pytest.mark.parametrize(

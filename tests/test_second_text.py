@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bindspace import registry
-from bindspace.space import Space
+from bindspace.contract import registry
+from bindspace.space.space import Space
 
 PACKAGE = Path(__file__).parent / "packages" / "bindspace_spelling"
 RIGHT = ["thunder", "footsteps", "engine", "whistle", "raindrops", "hammer", "waterfall", "trumpet"]

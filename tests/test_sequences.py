@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bindspace.errors import UserError
-from bindspace.sequences import (
+from bindspace.contract.errors import UserError
+from bindspace.io.sequences import (
     Block,
     ConvOverTime,
     Transformer,

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bindspace.errors import UserError
-from bindspace.space import Space, evaluating, pair_name
+from bindspace.contract.errors import UserError
+from bindspace.settings.pairs import pair_name
+from bindspace.space.space import Space, evaluating
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_vectors_for_users_carry_no_gradient_and_forward_does(space):
 
 def test_an_unknown_modality_is_answered_with_the_closest_and_the_list(space):
     with pytest.raises(
-        UserError, match=r"unknown modality of this space 'wrods': did you mean 'words'\? \(there is: cur"
+        UserError, match=r"unknown modality of this space 'wrods': did you mean 'words'\? \(available: cur"
     ):
         space.embed(wrods=["a"])
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 import bindspace
-from bindspace import registry
+from bindspace import BadSample
 from bindspace.cli import main
-from bindspace.errors import UserError
-from bindspace.ledger import Ledger
-from bindspace.modality import BadSample
-from bindspace.space import Space
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
+from bindspace.ledger.ledger import Ledger
+from bindspace.space.space import Space
 
 PROJECT = Path(__file__).parent / "packages" / "bindspace_tactile"
 PAGE = Path(__file__).parents[1] / "docs" / "write-a-modality.md"

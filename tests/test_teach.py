@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from bindspace.errors import UserError
-from bindspace.settings import Pair, Stage, Teach, TeachForm, TrainRun
-from bindspace.teach import check_stages, check_teach
-from bindspace.training.schedule import resolve
+from bindspace.contract.errors import UserError
+from bindspace.settings.distillation import check_stages, check_teach
+from bindspace.settings.run import Pair, StageSettings, Teach, TeachForm, TrainRun
+from bindspace.training.stages import resolve
 
 STAR = [Pair(["p", "a"]), Pair(["p", "b"]), Pair(["p", "c"], weight=0.0)]
 
@@ -46,24 +46,24 @@ def test_one_that_is_listed_twice_is_refused_and_another_direction_or_form_is_an
     check_teach(TrainRun(pivot="p", modality=dict.fromkeys("pab"), teach=others), STAR)
 
 
-def phases(*stages: Stage):
+def resolved(*stages: StageSettings):
     return resolve(stages, STAR[:2], "p", [{"p", "a", "b"}], [1.0])
 
 
-FIRST, REST = Stage("first", 2, ["p-b"]), Stage("rest", 2, ["rest"], freeze=["done"])
+FIRST, REST = StageSettings("first", 2, ["p-b"]), StageSettings("rest", 2, ["rest"], freeze=["done"])
 
 
-def check(*stages: Stage, known=()) -> None:
-    check_stages("teach 'a-b'", "a", "b", "p", phases(*stages), known)
+def check(*stages: StageSettings, known=()) -> None:
+    check_stages("teach 'a-b'", "a", "b", "p", resolved(*stages), known)
 
 
 def test_the_teacher_has_to_stand_still_and_to_have_learned_before():
     check(FIRST, REST)
     with pytest.raises(UserError, match="p is trained in stage 'joint' as well, and what teaches has to stand still"):
-        check(Stage("joint", 2))
+        check(StageSettings("joint", 2))
     with pytest.raises(UserError, match="b is trained in stage 'joint' as well"):
-        check(FIRST, Stage("joint", 2, freeze=["p"]))
-    early = Stage("early", 2, ["p-a"], freeze=["p"])
+        check(FIRST, StageSettings("joint", 2, freeze=["p"]))
+    early = StageSettings("early", 2, ["p-a"], freeze=["p"])
     with pytest.raises(UserError, match="before stage 'early' p has learned nothing that it could teach"):
         check(early, FIRST)
     with pytest.raises(UserError, match="before stage 'early' b has learned nothing"):

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 import bindspace
-from bindspace.errors import UserError
-from bindspace.picture_config import Trunk
-from bindspace.space import Space
-from bindspace.timm_trunk import TimmTrunk
+from bindspace.contract.errors import UserError
+from bindspace.modules.picture_config import Trunk
+from bindspace.modules.timm_trunk import TimmTrunk
+from bindspace.space.space import Space
 from bindspace_audio import AudioConfig
 from bindspace_depth import DepthConfig
 from bindspace_image import MEAN, STD, ImageConfig
@@ -151,7 +151,7 @@ def test_a_file_of_the_trunks_own_comes_back(tmp_path):
     ("settings", "sentence"),
     [
         ({"model": "resnet81"}, r"timm knows no model 'resnet81': the closest are resnet\w+, .*lists them"),
-        ({"model": "resnet18.imagenet"}, r"unknown tag of timm's resnet18 'imagenet': .*there is: a1_in1k"),
+        ({"model": "resnet18.imagenet"}, r"unknown tag of timm's resnet18 'imagenet': .*available: a1_in1k"),
         ({"model": None}, r"trunk=timm needs the name of a network: add model=NAME"),
         ({"model": VIT, "image_size": 60}, r"whole patches, got 60 for patch 16: choose a multiple, e.g. 64"),
         ({"model": "densenet121", "image_size": 8}, r"timm's densenet121 does not take 3 channels of 8 x 8"),

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from bindspace.errors import UserError
-from bindspace.towers import _mean_cells, conv_trunk, load_weights, vit_trunk
+from bindspace.contract.errors import UserError
+from bindspace.modules.trunks import _mean_cells, conv_trunk, load_weights, vit_trunk
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (80, 151), (32, 48)])

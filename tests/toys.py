@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import ClassVar
 
-from bindspace.modality import BadSample, Cell, ModalityConfig
+from bindspace import BadSample, Cell, ModalityConfig
 
 SIZE = 6  # numbers of a vector
 

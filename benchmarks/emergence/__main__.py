@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     recipes = read_recipes()
     if wrong := set(asked.only or []) - set(recipes):
-        print(f"unknown recipe {sorted(wrong)[0]!r} (there is: {', '.join(recipes)})", file=sys.stderr)
+        print(f"unknown recipe {sorted(wrong)[0]!r} (available: {', '.join(recipes)})", file=sys.stderr)
         return 2
     os.environ["OMP_NUM_THREADS"] = "1"
     kept = HOME / ("explore.jsonl" if asked.explore else "runs.jsonl")

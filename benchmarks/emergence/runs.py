@@ -17,10 +17,11 @@ from typing import Any
 from plan import Recipe
 
 import bindspace
+from bindspace import Source
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.bundle import load, save
 from bindspace.data import Pool, Reader, load_pool
-from bindspace.settings import BenchmarkSettings, Source
+from bindspace.settings.run import BenchmarkSettings
+from bindspace.space.bundle import load, save
 from bindspace_world import VERSION, Combinations, WorldConfig
 
 POOL, SMALLER = 1000, 500  # test events of either kind; recall in the smaller pool is expected over all draws of it

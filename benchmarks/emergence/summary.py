@@ -9,7 +9,7 @@ from plan import Recipe
 from plots import Groups
 from tables import CELLS, interval, ratios, recall, table_head, table_row
 
-from bindspace.files import write_text
+from bindspace.io.files import write_text
 
 BEGIN, END = "<!-- `make emergence` writes this table -->\n", "<!-- until here -->\n"
 WHERE = [

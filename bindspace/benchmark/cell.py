@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from bindspace.benchmark import pools, retrieval
-from bindspace.benchmark.ceiling import attribute_ceiling
-from bindspace.benchmark.intervals import share_interval
+from bindspace.benchmark import galleries as pools
 from bindspace.benchmark.overlap import Overlap, restrict
-from bindspace.benchmark.permutation import Permutations, pairing_test
 from bindspace.benchmark.protocol import primary
+from bindspace.benchmark.tasks.ceiling import attribute_ceiling
+from bindspace.metrics import Permutations, pairing_test, retrieval, share_interval
 from bindspace.settings import BenchmarkSettings
 
 if TYPE_CHECKING:
-    from bindspace.data.pool import Pool
+    from bindspace.data import Pool
     from bindspace.space import Space
+
+
+Recalls = Mapping[tuple[str, str], Mapping[str, float]]  # (query, gallery) -> k -> recall, as measured for the cells
 
 
 @dataclass(frozen=True)

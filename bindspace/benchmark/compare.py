@@ -17,8 +17,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from bindspace.benchmark.intervals import chunks, holm
-from bindspace.errors import UserError
+from bindspace.contract import UserError
+from bindspace.metrics import chunks, holm
 
 SCHEMA = 1
 REPORT, RANKS = "report.json", "ranks.safetensors"

@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bindspace.benchmark.between import Recalls, composed, control_rows, gap_of, probes
-from bindspace.benchmark.cell import Kept, Side, ceiling, clean, measure_cell, provenance, recalls
-from bindspace.benchmark.intervals import holm
-from bindspace.benchmark.near import Resemblance
+from bindspace.benchmark.cell import Kept, Recalls, Side, ceiling, clean, measure_cell, provenance, recalls
+from bindspace.benchmark.galleries import slices
+from bindspace.benchmark.near_duplicates import Resemblance
 from bindspace.benchmark.overlap import Overlap
-from bindspace.benchmark.permutation import Permutations
-from bindspace.benchmark.pools import slices
 from bindspace.benchmark.prompting import expand
 from bindspace.benchmark.protocol import describe, primary
-from bindspace.benchmark.zero_shot import class_columns, is_multi_label, measure_zero_shot
-from bindspace.errors import UserError, unknown
-from bindspace.progress import Progress
+from bindspace.benchmark.tasks.composed import composed
+from bindspace.benchmark.tasks.controls import control_rows
+from bindspace.benchmark.tasks.gap import gap_of
+from bindspace.benchmark.tasks.probe import probes
+from bindspace.benchmark.tasks.zero_shot import class_columns, is_multi_label, measure_zero_shot
+from bindspace.contract import UserError, unknown
+from bindspace.io.progress import Progress
+from bindspace.metrics import Permutations, holm
 from bindspace.settings import BenchmarkSettings
-from bindspace.vector_cache import VectorCache, embed_items, open_caches
+from bindspace.vectors import VectorCache, embed_items, open_caches
 
 if TYPE_CHECKING:
-    from bindspace.data.pool import Pool
+    from bindspace.data import Pool
     from bindspace.space import Space
 
 SCHEMA = 1

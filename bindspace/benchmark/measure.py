@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindspace.benchmark.cell import Kept
-from bindspace.benchmark.choices import measure_choices
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.benchmark.html import Page
-from bindspace.benchmark.near import find_near
-from bindspace.benchmark.report import join_pools, print_table, top_pool, write_report
-from bindspace.benchmark.retention import retention
-from bindspace.data import BadRows, Manifest, Reader, load_pool
-from bindspace.data.bad_rows import LISTING
-from bindspace.settings import BenchmarkSettings, DataSettings, Source
+from bindspace.benchmark.near_duplicates import find_near
+from bindspace.benchmark.report.html import Page
+from bindspace.benchmark.report.report import join_pools, print_table, top_pool, write_report
+from bindspace.benchmark.tasks.choices import measure_choices
+from bindspace.benchmark.tasks.retention import retention
+from bindspace.contract import Source
+from bindspace.data import LISTING, BadRows, Manifest, Reader, load_pool
+from bindspace.settings import BenchmarkSettings, DataSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

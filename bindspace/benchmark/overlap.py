@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bindspace.modality import Cell
+from bindspace.contract import Cell
 
 if TYPE_CHECKING:
-    from bindspace.benchmark.near import Resemblance
-    from bindspace.data.pool import Pool
+    from bindspace.benchmark.near_duplicates import Resemblance
+    from bindspace.data import Pool
     from bindspace.space import Space
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bindspace.errors import UserError, unknown
+from bindspace.contract import UserError, unknown
 
 HERE = Path(__file__).parent / "templates"
 DEFAULT = "default"

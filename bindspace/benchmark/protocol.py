@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bindspace.settings import BenchmarkSettings
 
 if TYPE_CHECKING:
-    from bindspace.data.pool import Pool
+    from bindspace.data import Pool
 
 TIES = "pessimistic"
 PRIMARY = 10  # the k of Holm's family, of legs and of the heat map

@@ -17,22 +17,20 @@ from torch import Tensor
 
 from bindspace.benchmark.cell import Side, measure_cell
 from bindspace.benchmark.emergent import SCHEMA, check_settings, embed_pool, system_of
-from bindspace.benchmark.multi_label import present_of, rank_labels
-from bindspace.benchmark.permutation import Permutations
 from bindspace.benchmark.prompting import expand
-from bindspace.benchmark.published_table import print_table, render_markdown
-from bindspace.benchmark.retrieval import scores
-from bindspace.benchmark.zero_shot import class_vectors, classes_of, classify, labels_of
-from bindspace.data import BadRows, Manifest, Reader, load_pool
-from bindspace.data.bad_rows import LISTING
-from bindspace.errors import AbsentError, UserError, unknown
-from bindspace.files import json_bytes, write_together
-from bindspace.settings import BenchmarkSettings, DataSettings, Published, Source
-from bindspace.vector_cache import open_caches
+from bindspace.benchmark.report.published import print_table, render_markdown
+from bindspace.benchmark.tasks.multi_label import present_of, rank_labels
+from bindspace.benchmark.tasks.zero_shot import class_vectors, classes_of, classify, labels_of
+from bindspace.contract import AbsentError, Source, UserError, unknown
+from bindspace.data import LISTING, BadRows, Manifest, Reader, load_pool
+from bindspace.io.files import json_bytes, write_together
+from bindspace.metrics import Permutations, scores
+from bindspace.settings import BenchmarkSettings, DataSettings, Published
+from bindspace.vectors import open_caches
 
 if TYPE_CHECKING:
-    from bindspace.data.dataset_config import DatasetConfig
-    from bindspace.data.pool import Pool
+    from bindspace.contract import DatasetConfig
+    from bindspace.data import Pool
     from bindspace.space import Space
 
 RECALL = "recall@"

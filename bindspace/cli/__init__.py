@@ -9,9 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from bindspace import registry
-from bindspace.errors import UserError, unknown
-from bindspace.modality import BadSample
+from bindspace.contract import BadSample, UserError, registry, unknown
 
 # verb -> what it does; the function `run(arguments)` is in bindspace.cli.<module>
 VERBS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bindspace.errors import UserError, unknown
+from bindspace.contract import UserError, unknown
 
 VALUED = {"--cfg", "--config-dir", "-c"}
 PLAIN = {"-h": "help", "--help": "help", "-m": "multirun", "--multirun": "multirun", "--resolve": "resolve"}
@@ -60,7 +60,7 @@ def _valued(found: Arguments, name: str, value: str) -> None:
 
 def settings(overrides: Sequence[str], known: Collection[str] | None, verb: str) -> dict[str, Any]:
     """`key=value` overrides as a dictionary of plain values. `known`: the only keys there are (None: any)."""
-    from bindspace.cli.overrides import parse, plain
+    from bindspace.cli.compose.overrides import parse, plain
 
     found: dict[str, Any] = {}
     for override in parse(overrides):

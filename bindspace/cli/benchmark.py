@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bindspace import registry
 from bindspace.cli.arguments import split
-from bindspace.cli.preflight import preflight
-from bindspace.errors import AbsentError, UserError
-from bindspace.files import check_place
+from bindspace.contract import AbsentError, UserError, registry
+from bindspace.io.files import check_place
 
 if TYPE_CHECKING:
-    from bindspace.data.dataset_config import DatasetConfig
+    from bindspace.contract import DatasetConfig
     from bindspace.settings import BenchmarkRun, Published
     from bindspace.space import Space
 
@@ -27,15 +25,12 @@ def run(arguments: list[str]) -> int:
 
         print(benchmark_help(given.folders))
         return 0
-    preflight("benchmark", given.overrides, given.folders)
-    from bindspace.cli.checks import BENCHMARK_CHECKS, check_values
-    from bindspace.cli.compose import compose_benchmark
+    from bindspace.cli.compose.compose import compose_benchmark
+    from bindspace.settings import BENCHMARK_CHECKS, check_values
 
     settings, composed = compose_benchmark(given.overrides, given.folders)
     if given.cfg:
-        from omegaconf import OmegaConf
-
-        print(OmegaConf.to_yaml(composed.config, resolve=given.resolve), end="")
+        print(composed.yaml(resolve=given.resolve), end="")
         return 0
     check_values(settings, BENCHMARK_CHECKS)
     _check_places(settings)
@@ -69,7 +64,7 @@ def _check_table(settings: BenchmarkRun) -> None:
 def measure(settings: BenchmarkRun) -> None:
     """Loads the space, measures it on each pool of the test sources, and writes the report."""
     from bindspace.benchmark.measure import measure_pools
-    from bindspace.bundle import load
+    from bindspace.space import load
 
     space = load(settings.space, device=device(settings.device))
     if settings.benchmark.published:

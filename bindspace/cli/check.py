@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from bindspace import registry
 from bindspace.cli.arguments import settings, split
-from bindspace.errors import UserError
+from bindspace.contract import UserError, registry
 
 HELP = """\
 usage: bindspace check NAME [SETTING=VALUE ...]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bindspace.cli.arguments import settings, split
-from bindspace.errors import UserError
-from bindspace.files import check_place, write_json
+from bindspace.contract import UserError
+from bindspace.io.files import check_place, write_json
 
 HELP = """\
 usage: bindspace compare A B [out=FILE.json] [seed=0]

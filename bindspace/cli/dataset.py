@@ -6,10 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bindspace import registry
 from bindspace.cli.arguments import need, settings, split
 from bindspace.cli.help import field_lines
-from bindspace.errors import UserError
+from bindspace.contract import registry
+from bindspace.settings import from_primitives
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -32,14 +32,4 @@ def run(name: str, arguments: list[str]) -> int:
 
 def build(config_class: Any, values: dict[str, Any]) -> Any:
     """The data set's config from plain values. Raises `UserError` for a value that does not fit."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from bindspace.cli.apply import explain
-
-    try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config_class), values))
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error)) from error
-    except (ValueError, TypeError) as error:  # the data set's own checks
-        raise UserError(str(error)) from error
+    return from_primitives(config_class, values, trusted=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindspace.cli.arguments import need, settings, split, texts
-from bindspace.errors import UserError, unknown
-from bindspace.files import check_place
+from bindspace.contract import UserError, unknown
+from bindspace.io.files import check_place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,8 +81,8 @@ def _known(folder: Path, names: list[Any]) -> None:
 def _embed(
     folder: Path, items: dict[str, list[str]], values: dict[str, Any], batch_size: int
 ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    from bindspace.bundle import load
     from bindspace.cli.benchmark import device
+    from bindspace.space import load
 
     names = list(items) or texts(values.get("modality", [])) or None
     space = load(folder, modalities=names, device=device(str(values.get("device", "auto"))))
@@ -99,9 +99,9 @@ def _of_manifest(
     import torch
 
     from bindspace.benchmark.measure import shared
+    from bindspace.contract import Source
     from bindspace.data import load_pool
-    from bindspace.settings import Source
-    from bindspace.vector_cache import embed_items, open_caches
+    from bindspace.vectors import embed_items, open_caches
 
     source = Source(path)
     vectors, names = {}, {}
@@ -116,7 +116,7 @@ def _of_manifest(
 
 
 def _write(vectors: dict[str, Tensor], names: dict[str, list[str]], out: Path) -> None:
-    from bindspace.files import write_bytes
+    from bindspace.io.files import write_bytes
 
     if out.suffix == ".safetensors":
         from safetensors.torch import save

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bindspace.cli.arguments import need
 from bindspace.cli.formats import Asked, announce, asked, size
-from bindspace.errors import UserError, unknown
-from bindspace.files import check_place, whole_file
+from bindspace.contract import UserError, unknown
+from bindspace.io.files import check_place, whole_file
 
 USAGE = """\
 usage: bindspace export FORMAT space=FOLDER out=FILE ['modality=[A,B]'] [setting=value ...]
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
     chosen, left_out = _chosen(given, folder)
     announce(folder)
 
-    from bindspace.bundle import load
+    from bindspace.space import load
 
     space = load(folder, modalities=chosen)
     with whole_file(out) as place:

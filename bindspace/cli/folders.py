@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from bindspace.errors import UserError
-from bindspace.launch import agreed, by_slurm, by_torchrun, slurm_name
+from bindspace.contract import UserError
+from bindspace.settings import agreed, by_slurm, by_torchrun, slurm_name
 
 CONFIG = "config.yaml"
 OF_A_START = (CONFIG, "environment.json")  # what a run leaves that was refused when it read its data

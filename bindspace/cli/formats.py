@@ -8,12 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bindspace import registry
 from bindspace.cli.arguments import settings, split, texts
 from bindspace.cli.dataset import build
 from bindspace.cli.help import field_lines
-from bindspace.errors import UserError, unknown
-from bindspace.format_config import FormatConfig
+from bindspace.contract import FormatConfig, UserError, registry, unknown
 
 LONG = 100_000_000  # bytes of weights that take a second or more
 
@@ -37,7 +35,7 @@ def asked(verb: str, arguments: Sequence[str], places: Sequence[str], usage: str
         return None
     if name is None:
         names = ", ".join(registry.installed(registry.FORMATS)) or "none is installed"
-        raise UserError(f"a format is missing: write bindspace {verb} FORMAT ... (there is: {names})")
+        raise UserError(f"a format is missing: write bindspace {verb} FORMAT ... (available: {names})")
     kind = registry.load(name, registry.FORMATS)
     own = [field.name for field in fields(kind)]
     values = settings(given.overrides, [*places, "modality", *own], f"{verb} {name}")

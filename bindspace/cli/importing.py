@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bindspace.cli.arguments import need
 from bindspace.cli.formats import Asked, announce, asked, parameters
-from bindspace.errors import PluginError, UserError
-from bindspace.files import check_place
+from bindspace.contract import PluginError, UserError
+from bindspace.io.files import check_place
 
 if TYPE_CHECKING:
     from bindspace.space import Space
@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
     announce(weights)
     space = _load(given, weights)
 
-    from bindspace.bundle import save
+    from bindspace.space import save
 
     save(space, out)
     print(f"{out}: {_summary(space)}")

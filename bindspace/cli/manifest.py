@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bindspace.cli.arguments import need, split
-from bindspace.errors import UserError
+from bindspace.contract import UserError
 
 HELP = """\
 usage: bindspace manifest 'MODALITY=PATTERN' ... by=stem out=FILE
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
     patterns = {name: value for name, value in values.items() if name not in ("by", "out")}
     if not patterns:
         raise UserError("expected a pattern for each modality, got none: write e.g. 'image=img/*.jpg'")
-    from bindspace.data.folders import build_manifest
+    from bindspace.data import build_manifest
 
     rows = build_manifest(patterns, by, out)
     print(f"{out}: {rows} rows")

@@ -9,12 +9,10 @@ from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
-from bindspace import registry
 from bindspace.cli.arguments import settings, split
 from bindspace.cli.embed import OWN
-from bindspace.data.manifest import RESERVED
-from bindspace.errors import UserError, unknown
-from bindspace.files import check_place, replace_folder, write_text
+from bindspace.contract import RESERVED, UserError, registry, unknown
+from bindspace.io.files import check_place, replace_folder, write_text
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 COMMON, DEFAULT = "common", "signal"

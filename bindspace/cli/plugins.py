@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bindspace import registry
 from bindspace.cli.arguments import split
-from bindspace.errors import PluginError, UserError
+from bindspace.contract import PluginError, UserError, registry
 
 TITLES = {registry.MODALITIES: "modalities", registry.DATASETS: "data sets", registry.FORMATS: "formats"}
 HELP = """\
@@ -40,7 +39,7 @@ def listing() -> Iterator[str]:
             yield ""
     for name, brought in registry.presets().items():
         try:
-            registry.serves(name) if name not in registry.installed() else brought[0].check()
+            registry.served(name) if name not in registry.installed() else brought[0].check()
         except PluginError as error:
             failures.append(str(error))
     if failures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bindspace.cli.arguments import need, settings, split, texts
-from bindspace.errors import UserError
+from bindspace.contract import UserError
 
 KNOWN = ["manifest", "out", "size", "modality", "root", "tars", "columns"]
 HELP = """\
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _write(values: dict, out: Path) -> int:
-    from bindspace.data.shard_writing import summary, write_shards
+    from bindspace.data import summary, write_shards
 
     size = values.get("size", 256)
     if isinstance(size, bool) or not isinstance(size, (int, float)):
@@ -59,7 +59,7 @@ def _write(values: dict, out: Path) -> int:
 
 
 def _index(values: dict, out: Path) -> int:
-    from bindspace.data.shard_index import index_tars
+    from bindspace.data import index_tars
 
     columns = values.get("columns", {})
     if not isinstance(columns, dict):

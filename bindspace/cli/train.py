@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from bindspace.cli.arguments import split
 from bindspace.cli.folders import CONFIG, claimed, named
-from bindspace.cli.preflight import preflight
-from bindspace.errors import UserError
-from bindspace.files import check_place
-from bindspace.launch import check_world, is_first, is_restart, wait_for
+from bindspace.contract import UserError
+from bindspace.io.files import check_place
+from bindspace.settings import check_world, is_first, is_restart, wait_for
 
 if TYPE_CHECKING:
     from bindspace.settings import Pair, TrainRun
@@ -34,11 +32,10 @@ def run(arguments: list[str]) -> int:
         return 0
     if resumed := [value for value in given.overrides if re.match(r"run=", value)]:
         return resume(resumed, [value for value in given.overrides if value not in resumed])
-    preflight("train", given.overrides, given.folders)
     if given.multirun:
-        from bindspace.cli.sweep import sweep
+        from bindspace.cli.compose.sweep import sweep
 
-        return sweep(given.overrides, given.folders)
+        return sweep(given.overrides, given.folders, train)
     return train(given.overrides, given.folders, cfg=given.cfg, resolve=given.resolve)
 
 
@@ -54,14 +51,12 @@ def train(
 
     `cfg`: print the config and do nothing.
     """
-    from bindspace.cli.checks import check_run
-    from bindspace.cli.compose import compose_train
+    from bindspace.cli.compose.compose import compose_train
+    from bindspace.settings import check_run
 
     settings, composed = compose_train(overrides, folders)
     if cfg:
-        from omegaconf import OmegaConf
-
-        print(OmegaConf.to_yaml(composed.config, resolve=resolve), end="")
+        print(composed.yaml(resolve=resolve), end="")
         return 0
     pairs = check_run(settings)
     check_world(settings.trainer.devices, settings.trainer.nodes, named=bool(settings.out or folder))
@@ -74,22 +69,23 @@ def train(
     with claimed(place, latest=folder is None and settings.out is None), relaunchable(overrides, folders, place):
         with_sources(settings, pairs)
         settings.out = str(place)
-        _start(settings, place)
+        _start(settings, pairs, place)
     return 0
 
 
-def _start(settings: TrainRun, folder: Path) -> None:
-    from bindspace.saved_run import save_run
+def _start(settings: TrainRun, pairs: list[Pair], folder: Path) -> None:
+    from bindspace.cli.compose.run_file import save_run
 
     save_run(settings, folder / CONFIG)
+    from bindspace.cli.measuring import measure
     from bindspace.training.run import train as start
 
-    start(settings, folder)
+    measure(settings, start(settings, pairs, folder), folder)
 
 
 def _again(settings: TrainRun, pairs: Sequence[Pair], folder: Path) -> int:
     """Another attempt at a job that was stopped: goes on in its folder, if that holds a run of the same settings."""
-    from bindspace.saved_run import load_run
+    from bindspace.cli.compose.run_file import load_run
 
     with_sources(settings, pairs)
     settings.out = str(folder)
@@ -104,8 +100,8 @@ def _again(settings: TrainRun, pairs: Sequence[Pair], folder: Path) -> int:
 def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
     """Goes on with a run: `run=FOLDER`, and the few settings that may change."""
     from bindspace.cli.arguments import settings as values
-    from bindspace.cli.checks import check_run
-    from bindspace.saved_run import changed_run, load_run, save_run
+    from bindspace.cli.compose.run_file import changed_run, load_run, save_run
+    from bindspace.settings import check_run
 
     folder = Path(str(values(resumed, ["run"], "train")["run"] or ""))
     if not folder.is_dir():
@@ -114,14 +110,15 @@ def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
         )
     folder = folder.resolve()
     settings = changed_run(load_run(folder / CONFIG), values(changes, None, "train"))
-    check_run(settings)
+    pairs = check_run(settings)
     check_place(folder)
     check_world(settings.trainer.devices, settings.trainer.nodes, named=True)
     if changes and is_first():
         save_run(settings, folder / CONFIG)
-    from bindspace.training.run import resume as go_on
+    from bindspace.cli.measuring import measure
+    from bindspace.training.run import resume as continued
 
-    go_on(settings, folder)
+    measure(settings, continued(settings, pairs, folder), folder)
     return 0
 
 
@@ -132,7 +129,7 @@ def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
         return
     if data.train or data.val or data.test:
         raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
-    from bindspace.teach import landmark_modalities
+    from bindspace.settings import landmark_modalities
 
     asked = [(pair.of[0], pair.of[1]) for pair in pairs]
     for name in landmark_modalities(run):
@@ -169,11 +166,3 @@ def _command(arguments: Sequence[str]) -> Iterator[None]:
 def _quoted(text: str) -> str:
     """As a string of Hydra's grammar."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def warn_of_unpaired(names: Sequence[str]) -> None:
-    """A setting without effect is said aloud."""
-    if names:
-        warnings.warn(
-            f"{', '.join(names)} stands in no pair and is not trained: leave it out of modality", stacklevel=2
-        )

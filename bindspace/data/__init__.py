@@ -1,31 +1,46 @@
-"""Data: manifests, reading, batches, pools. Names are imported when used; only `BindData` imports Lightning."""
+"""Data: manifests, reading, batches, pools. `bindspace.data.module` alone knows Lightning."""
 
-from __future__ import annotations
+from bindspace.data.bad_rows import LISTING, BadRows
+from bindspace.data.batch import BadRow, Batch
+from bindspace.data.cached import CachedVectors
+from bindspace.data.dataset import TrainBatches, ValBatches
+from bindspace.data.folders import build_manifest
+from bindspace.data.manifest import (
+    Manifest,
+    broken_pairs,
+    cells_of,
+    check_groups,
+    split_validation,
+    write_manifest,
+)
+from bindspace.data.pool import Item, Pool, load_pool
+from bindspace.data.reading import Column, Reader, evaluation_batches, read_cell
+from bindspace.data.shard_index import index_tars
+from bindspace.data.shard_writing import summary, write_shards
 
-from importlib import import_module
-from typing import Any
-
-_HOMES = {
-    "bad_rows": ["BadRows"],
-    "batch": ["BadRow", "Batch"],
-    "cached": ["CachedVectors"],
-    "dataset": ["TrainBatches", "ValBatches"],
-    "dataset_config": ["DatasetConfig"],
-    "manifest": ["Manifest", "build_manifest", "check_groups", "split_validation", "write_manifest"],
-    "module": ["BindData"],
-    "pool": ["Item", "Pool", "load_pool"],
-    "reading": ["Column", "Reader", "evaluation_batches", "read_cell"],
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+__all__ = [
+    "LISTING",
+    "BadRow",
+    "BadRows",
+    "Batch",
+    "CachedVectors",
+    "Column",
+    "Item",
+    "Manifest",
+    "Pool",
+    "Reader",
+    "TrainBatches",
+    "ValBatches",
+    "broken_pairs",
+    "build_manifest",
+    "cells_of",
+    "check_groups",
+    "evaluation_batches",
+    "index_tars",
+    "load_pool",
+    "read_cell",
+    "split_validation",
+    "summary",
+    "write_manifest",
+    "write_shards",
+]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from bindspace.contract import UserError
 from bindspace.data.batch import BadRow
-from bindspace.errors import UserError
-from bindspace.files import write_text
+from bindspace.io.files import write_text
 
 LISTING = "bad_rows.jsonl"  # the file's usual name
 

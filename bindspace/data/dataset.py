@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bindspace.contract import Augment, ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
 from bindspace.data.cached import CachedVectors
 from bindspace.data.manifest import Manifest, require_pairs
 from bindspace.data.order import EventOrder, event_seeds, pick, source_schedule
 from bindspace.data.reading import Column, Reader
-from bindspace.errors import UserError, unknown
-from bindspace.modality import ModalityConfig
-from bindspace.settings import Augment, Pair, Source
+from bindspace.settings import Pair, check_pairs
 
 # modality -> Manifest.key -> float32 (cells, dim), a row of NaN where there is no vector; or where it is looked up
 Vectors = Mapping[str, Mapping[str, Tensor | CachedVectors]]
@@ -105,13 +104,8 @@ def load_events(
     sources: Iterable[Source | Manifest], configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]
 ) -> list[Events]:
     """The usable events of each source. Raises `UserError` for a source that has none."""
-    for pair in pairs:
-        if len(set(pair.of)) != 2 or len(pair.of) != 2:
-            raise UserError(f"a pair is of two different modalities, got {pair.of}: write e.g. {{of: [a, b]}}")
+    check_pairs(pairs, configs)
     names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
-    for name in names:
-        if name not in configs:
-            raise UserError(unknown("modality in pairs", name, configs))
     return [Events(load_manifest(source, names), configs, pairs) for source in sources]
 
 

@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bindspace import registry
+from bindspace.contract import Cell, UserError, registry, unknown
 from bindspace.data.tables import Row, table_bytes, write_manifest
-from bindspace.errors import UserError, unknown
-from bindspace.modality import Cell
 
 KEYS = ("stem", "path")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from bindspace.modality import BadSample
+from bindspace.contract import BadSample
 
 Fragment = dict[str, tuple[float, ...]]
 

@@ -12,15 +12,13 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from bindspace import registry
+from bindspace.contract import RESERVED, Source, UserError, registry, unknown
 from bindspace.data.folders import build_manifest
 from bindspace.data.shards import INDEX, Shards
 from bindspace.data.tables import Row, alternatives, find_manifest, parse_table, write_manifest
-from bindspace.errors import UserError, unknown
-from bindspace.settings import Pair, Source
+from bindspace.settings import Pair
 
 __all__ = [
-    "RESERVED",
     "Manifest",
     "build_manifest",
     "check_groups",
@@ -28,8 +26,6 @@ __all__ = [
     "split_validation",
     "write_manifest",
 ]
-
-RESERVED = ("id", "label", "split", "group", "concept")
 
 Unit = tuple[str, str]  # what is not parted in a split: ("group", its name), or ("id", that of a row without group)
 

@@ -12,12 +12,11 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
+from bindspace.contract import ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
 from bindspace.data.dataset import TrainBatches, ValBatches, Vectors, load_manifest
 from bindspace.data.manifest import Manifest, check_groups, split_validation
-from bindspace.errors import UserError
-from bindspace.modality import ModalityConfig
-from bindspace.settings import DataSettings, Pair, Source
+from bindspace.settings import DataSettings, Pair
 
 PREFETCH = 4  # batches that a worker is ahead,
 AHEAD = 2048  # but no more events than these beyond the first batch: prepared inputs of large batches fill memory

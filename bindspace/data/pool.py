@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from bindspace.contract import ModalityConfig, Source, UserError, unknown
 from bindspace.data.bad_rows import BadRows
 from bindspace.data.batch import BadRow
 from bindspace.data.dataset import load_manifest
 from bindspace.data.manifest import Manifest
 from bindspace.data.reading import Column, Reader
-from bindspace.errors import UserError, unknown
-from bindspace.modality import ModalityConfig
-from bindspace.settings import Source
 
 SCALAR = (str, int, float, bool)
 CHUNK = 16  # samples that are read at a time while a pool is made

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bindspace.contract import BadSample, Cell, ModalityConfig
 from bindspace.data.batch import BadRow
 from bindspace.data.fragments import Fragment, canonical, split_fragment
 from bindspace.data.manifest import Manifest, cells_of
 from bindspace.data.shards import Shards, Stored
-from bindspace.modality import BadSample, Cell, ModalityConfig
 
 GIB = 2**30
 

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bindspace import registry
+from bindspace.contract import Cell, UserError, registry
 from bindspace.data.shards import INDEX, Place, index_bytes
 from bindspace.data.tables import Row, table_bytes
-from bindspace.errors import UserError
-from bindspace.files import write_together
-from bindspace.modality import Cell
-from bindspace.progress import track
+from bindspace.io.files import write_together
+from bindspace.io.progress import track
 
 
 def index_tars(
@@ -121,4 +119,4 @@ def _fields(content: bytes, file: Path, name: str) -> dict[str, Any]:
 
 
 def _shown(keys: set[str]) -> str:
-    return ", ".join(sorted(keys)[:10]) or "(there is none)"
+    return ", ".join(sorted(keys)[:10]) or "(none available)"

@@ -11,16 +11,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from bindspace import registry
+from bindspace.contract import BadSample, Cell, Source, UserError, registry, unknown
 from bindspace.data.manifest import Manifest
 from bindspace.data.reading import open_cell
 from bindspace.data.shards import INDEX, Place, index_bytes
 from bindspace.data.tables import Row, alternatives, table_bytes
-from bindspace.errors import UserError, unknown
-from bindspace.files import replace_folder, write_bytes
-from bindspace.modality import BadSample, Cell
-from bindspace.progress import track
-from bindspace.settings import Source
+from bindspace.io.files import replace_folder, write_bytes
+from bindspace.io.progress import track
 
 BLOCK = 512  # of a tar file
 MIB = 2**20

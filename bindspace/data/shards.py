@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bindspace.errors import UserError
-from bindspace.files import json_bytes
-from bindspace.modality import BadSample
+from bindspace.contract import BadSample, UserError
+from bindspace.io.files import json_bytes
 
 INDEX = "shards.json"
 SCHEMA = 1

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bindspace.contract import UserError
 from bindspace.data.shards import INDEX
-from bindspace.errors import UserError
-from bindspace.files import write_bytes
+from bindspace.io.files import write_bytes
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 

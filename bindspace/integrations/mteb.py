@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.errors import UserError
+from bindspace.contract import UserError
 from bindspace.space import Space
-from bindspace.tower_key import TRAINING_ONLY, tower_hash
+from bindspace.vectors import TRAINING_ONLY, tower_hash
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta

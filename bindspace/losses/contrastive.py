@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bindspace.losses.plain import info_nce_plain
 from bindspace.losses.products import Products
-from bindspace.losses.ranks import Ranks
 from bindspace.losses.tiles import Block, Equal, Queries, Sweep, dot_rows
+from bindspace.losses.world import Ranks
 
 PAYS = 1024  # rows; at 512 the plain form still took 0.8 of the tiled time: benchmarks/contrastive.py --sizes 512,1024
 

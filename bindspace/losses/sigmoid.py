@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from bindspace.losses.contrastive import PAYS, Gradients, Task, TiledLoss, keep
 from bindspace.losses.plain import siglip_plain
 from bindspace.losses.products import Products
-from bindspace.losses.ranks import Ranks
 from bindspace.losses.tiles import FLOAT32, PLAIN, Block, dot_rows, dots
+from bindspace.losses.world import Ranks
 
 
 def siglip(

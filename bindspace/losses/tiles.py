@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bindspace.losses.products import Products
-from bindspace.losses.ranks import Ranks
+from bindspace.losses.world import Ranks
 
 TILE = 1024  # 1,024 x 1,024 was fastest of 512, 1,024 and 2,048 on two kinds of processor
 PLAIN = 80.0  # |logit| up to here: exp(logit) and its sums over a tile stay in float32, whatever the rows are

@@ -179,7 +179,7 @@ def blocks_and_tokens_fit(subject: Subject) -> str:
 @checked("encoder", CHECKS)
 def a_saved_space_is_the_same(subject: Subject) -> None:
     """Saved and loaded, a space gives the same vectors to the bit: nothing of a tower lives outside its tensors."""
-    from bindspace.bundle import load, save
+    from bindspace.space import load, save
 
     name, samples = subject.name, subject.samples[:ROWS]
     with tempfile.TemporaryDirectory() as folder:

@@ -33,8 +33,7 @@ class Kit(pytest.Collector):
 
     def collect(self) -> Iterator[CheckItem]:
         """One item a check. Raises `pytest.UsageError` where there is no such plugin, or it does not load."""
-        from bindspace import registry
-        from bindspace.errors import PluginError
+        from bindspace.contract import PluginError, registry
         from bindspace.testing import all_checks
 
         try:

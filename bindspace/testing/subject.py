@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindspace import registry
-from bindspace.errors import PluginError, unknown
-from bindspace.modality import Head, ModalityConfig
+from bindspace.contract import Head, ModalityConfig, PluginError, registry, unknown
 from bindspace.space import Space, Tower, evaluating
 
 SEED = 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.losses.contrastive import info_nce
+from bindspace.losses import info_nce
 from bindspace.testing.kit import Check, checked, expect, not_applicable
 from bindspace.testing.subject import CONCEPTS, ROWS, SEED, Subject
 

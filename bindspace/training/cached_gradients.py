@@ -19,9 +19,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bindspace.errors import UserError
+from bindspace.contract import UserError
 from bindspace.space import Space
-from bindspace.training.distributed import world_size
+from bindspace.training.ranks import world_size
 
 Prepared = Mapping[str, Tensor]
 BUCKET = 2**23  # numbers that are summed over ranks at once

@@ -10,14 +10,14 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from bindspace.benchmark.retrieval import match, ranks, recall
+from bindspace.contract import UserError
 from bindspace.data import BadRows, Batch, Pool
-from bindspace.errors import UserError
-from bindspace.progress import Progress
+from bindspace.io.progress import Progress
+from bindspace.metrics import match, ranks, recall
 from bindspace.space import Space
-from bindspace.training.distributed import gather_counts, gather_lists
 from bindspace.training.module import BindModule
-from bindspace.vector_cache import VectorCache, embed_items, open_caches
+from bindspace.training.ranks import gather_counts, gather_lists
+from bindspace.vectors import VectorCache, embed_items, open_caches
 
 
 def after_step(trainer: L.Trainer, index: int, every: int) -> bool:

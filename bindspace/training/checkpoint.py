@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
 
-from bindspace.errors import UserError
-from bindspace.files import write_bytes
+from bindspace.contract import UserError
+from bindspace.io.files import write_bytes
 from bindspace.ledger import Ledger
 from bindspace.training.module import BindModule
 
@@ -21,10 +21,10 @@ PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "seen")  # w
 
 @dataclass
 class Saved:
-    """Where a checkpoint stands: the index of its phase, and the step within; and what it holds."""
+    """Where a checkpoint stands: the index of its stage, and the step within; and what it holds."""
 
     path: Path
-    phase: int
+    stage: int
     step: int
     weights: dict[str, Any]
     ledger: dict[str, Any]

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
-from bindspace.bundle import WEIGHTS, load
-from bindspace.errors import UserError
-from bindspace.files import sha256
+from bindspace.contract import UserError
+from bindspace.io.files import sha256
 from bindspace.settings import TrainRun
-from bindspace.space import Space
-from bindspace.training.beginning import new_ledger
-from bindspace.training.distributed import is_first_rank
+from bindspace.space import WEIGHTS, Space, load
+from bindspace.training.initialisation import new_ledger
+from bindspace.training.ranks import is_first_rank
 
 RECORD = "environment.json"
 

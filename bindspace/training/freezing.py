@@ -9,10 +9,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from bindspace.errors import UserError
-from bindspace.lora import add_adapters, has_adapters, is_adapter
-from bindspace.modality import Tune
-from bindspace.pairs import frozen
+from bindspace.contract import Tune, UserError
+from bindspace.modules.adapters import add_adapters, has_adapters, is_adapter
+from bindspace.settings import frozen
 from bindspace.space import Space, Tower
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from bindspace.errors import UserError
+from bindspace.contract import UserError
 from bindspace.space import Space, Tower
 
 

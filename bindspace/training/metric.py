@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
 
-from bindspace.errors import UserError
-from bindspace.heads import MetricHead
-from bindspace.modality import Head, ModalityConfig
+from bindspace.contract import Head, ModalityConfig, UserError
+from bindspace.modules.heads import MetricHead
 from bindspace.settings import Pair, TrainRun
 from bindspace.space import Space
-
-if TYPE_CHECKING:
-    from bindspace.training.schedule import Phase
+from bindspace.training.stages import Stage
 
 
 def metric_learners(
@@ -40,7 +36,7 @@ def metric_heads(space: Space, pairs: Iterable[Pair], still: Collection[str]) ->
     return {name: head for name, head in heads.items() if isinstance(head, MetricHead)}
 
 
-def check_metric(run: TrainRun, phases: Iterable[Phase]) -> None:
+def check_metric(run: TrainRun, stages: Iterable[Stage]) -> None:
     """Raises `UserError` where a stage trains a metric without a pivot that stands still."""
-    for phase in phases:
-        metric_learners(run.modality, phase.pairs, run.pivot, phase.freeze)
+    for stage in stages:
+        metric_learners(run.modality, stage.pairs, run.pivot, stage.freeze)

@@ -10,8 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from bindspace.errors import UserError
-from bindspace.files import write_text
+from bindspace.contract import UserError
+from bindspace.io.files import write_text
 
 
 class MetricsFile(Logger):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -18,18 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from bindspace.data.batch import Batch
-from bindspace.errors import UserError
-from bindspace.heads import Temperature
+from bindspace.contract import UserError
+from bindspace.data import Batch
 from bindspace.ledger import Ledger
-from bindspace.losses import content_keys, info_nce, siglip
-from bindspace.losses.watch import hit_rate, mean_negatives
-from bindspace.pairs import moving
-from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair
-from bindspace.space import Space, pair_name
-from bindspace.training.beginning import add_temperatures, new_ledger
+from bindspace.losses import content_keys, hit_rate, info_nce, mean_negatives, siglip
+from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair, moving, pair_name
+from bindspace.space import Space, Temperature
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
-from bindspace.training.distributed import ProcessRanks, gather_counts, gather_lists, gather_rows
+from bindspace.training.distillation import Teacher
 from bindspace.training.freezing import (
     adapt,
     check_still,
@@ -39,21 +35,15 @@ from bindspace.training.freezing import (
     wholly_frozen,
 )
 from bindspace.training.groups import tower_groups
-from bindspace.training.machine import loss_products
+from bindspace.training.hardware import loss_products
+from bindspace.training.initialisation import add_temperatures, new_ledger
 from bindspace.training.metric import metric_heads
-from bindspace.training.schedule import warmup_cosine
-from bindspace.training.teaching import Teacher
+from bindspace.training.ranks import ProcessRanks, gather_counts, gather_lists, gather_rows
+from bindspace.training.sides import Side
+from bindspace.training.stages import warmup_cosine
 
 TOWERS = "space.towers."  # before a tower's tensor in the state of the module
 WATCHED = 1024  # rows
-
-
-@dataclass
-class Side:
-    """One side of this rank's rows of a pair: unit vectors (B, D) and content digests (B, 32)."""
-
-    z_BD: Tensor
-    digests_B32: Tensor
 
 
 class BindModule(L.LightningModule):

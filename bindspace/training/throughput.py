@@ -16,8 +16,8 @@ import lightning as L
 import torch
 from lightning.pytorch.profilers import Profiler
 
-from bindspace.data.batch import Batch
-from bindspace.files import write_json
+from bindspace.data import Batch
+from bindspace.io.files import write_json
 
 FILE = "throughput.json"
 OF_WORKERS = ("read", "prepare")

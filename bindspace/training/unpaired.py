@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from bindspace.data.batch import Batch
+from bindspace.data import Batch
 from bindspace.ledger import Ledger
-from bindspace.training.distributed import gather_lists
-from bindspace.training.landmarks import Landmarks
+from bindspace.training.ranks import gather_lists
+from bindspace.training.references import Landmarks
 
 SourceOf = Callable[[Batch], str]  # the SHA-256 of the manifest that a batch is from
 NONE = np.empty((0, 32), np.uint8)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.modality import ModalityConfig
-from bindspace.picture_config import Trunk, check_model
+from bindspace import ModalityConfig
+from bindspace.modules.picture_config import Trunk, check_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class AudioConfig(ModalityConfig):
 
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
         """The sound as a float32 mono waveform (n,) at `rate`; of a file, only the fragment `t` is decoded."""
-        from bindspace.sounds import read_wave
+        from bindspace.io.sounds import read_wave
 
         return read_wave(source, info, self.rate, self.min_seconds)
 
@@ -66,7 +66,7 @@ class AudioConfig(ModalityConfig):
         Training takes one random crop; `weak` also changes gain and time a little, `strong` masks bands and spans too.
         Evaluation covers a longer sound by several clips, with `owner`.
         """
-        from bindspace.sequences import check_augment, cut_clips, pad_rows
+        from bindspace.io.sequences import check_augment, cut_clips, pad_rows
         from bindspace_audio.encoder import log_mel, mask_spans
 
         check_augment(augment)
@@ -90,7 +90,7 @@ class AudioConfig(ModalityConfig):
 
     def encoder(self, *, pretrained: bool) -> nn.Module:
         """Random weights, or those of the file `weights`."""
-        from bindspace.towers import load_weights
+        from bindspace.modules.trunks import load_weights
         from bindspace_audio.encoder import SpectrogramConv, SpectrogramVit
 
         check_model(self.modality, self.trunk, self.model)
@@ -148,7 +148,7 @@ class AudioConfig(ModalityConfig):
 
     def fingerprint(self, sample: np.ndarray) -> bytes | None:
         """Of power by band and time: the same for another format, rate or loudness of the whole sound."""
-        from bindspace.fingerprints import sound_hash
+        from bindspace.io.fingerprints import sound_hash
 
         return sound_hash(sample, self.rate)
 

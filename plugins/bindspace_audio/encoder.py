@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchaudio.transforms import MelScale, Spectrogram
 
-from bindspace.sequences import ConvOverTime, is_real
-from bindspace.towers import VitTrunk
+from bindspace.io.sequences import ConvOverTime, is_real
+from bindspace.modules.trunks import VitTrunk
 
 # Fixed, not learned from data, so that every space hears alike: about the mean and the spread of the natural log of mel
 # power (Hann window of 400 samples), for sounds whose peak is near 0.3 of full scale.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.timm_trunk import TimmTrunk
+from bindspace.modules.timm_trunk import TimmTrunk
 
 CELL = 32  # frames that most networks turn into one cell: lengths are filled up to whole ones
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 from .layout import SOUNDS, OwnedConfig, clip_in, files_by_stem
 

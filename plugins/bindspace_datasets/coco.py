@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 from .karpathy import CAPTIONS, HOME, karpathy_split, read_json
 from .layout import OwnedConfig

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import UserError
-from bindspace.files import write_bytes
-from bindspace.progress import Progress
+from bindspace import UserError
+from bindspace.io.files import write_bytes
+from bindspace.io.progress import Progress
 
 from .karpathy import read_json
 from .layout import OwnedConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 from .karpathy import HOME, karpathy_split
 from .layout import OwnedConfig, first_there

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.errors import AbsentError, UserError
+from bindspace import UserError
+from bindspace.contract.errors import AbsentError
 
 from .layout import OwnedConfig
 

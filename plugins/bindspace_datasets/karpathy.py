@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 HOME = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 CAPTIONS = 5  # of a picture that count; a few of COCO's have six or seven

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.data.dataset_config import DatasetConfig
-from bindspace.errors import AbsentError, UserError, unknown
-from bindspace.files import write_text
-from bindspace.settings import Source
+from bindspace import DatasetConfig, Source, UserError
+from bindspace.contract.errors import AbsentError, unknown
+from bindspace.io.files import write_text
 
 MANIFEST = "manifest.jsonl"
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from xml.etree import ElementTree
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 from .layout import OwnedConfig
 

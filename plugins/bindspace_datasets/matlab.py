@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.errors import UserError
-from bindspace.files import whole_file
+from bindspace import UserError
+from bindspace.io.files import whole_file
 
 from .layout import SOUNDS, OwnedConfig, files_by_stem
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import UserError
-from bindspace.files import write_bytes
-from bindspace.progress import Progress
+from bindspace import UserError
+from bindspace.io.files import write_bytes
+from bindspace.io.progress import Progress
 
 from .layout import OwnedConfig
 from .matlab import open_v73, read_v5, referred_texts
@@ -63,7 +63,7 @@ class NyuDepthConfig(OwnedConfig):
 
     def convert(self, split: str, out: Path) -> None:
         """Writes `image/NNNN.png` in colour and `depth/NNNN.png` in 16 bits."""
-        from bindspace.pictures import png
+        from bindspace.io.pictures import png
 
         kinds = {"image": _picture, "depth": _millimetres}
         places = [(kind, number) for number in self._numbers(split) for kind in kinds]

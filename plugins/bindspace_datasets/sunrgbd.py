@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bindspace.errors import AbsentError, UserError
+from bindspace import UserError
+from bindspace.contract.errors import AbsentError
 
 from .layout import OwnedConfig
 from .matlab import cell_texts, read_v5

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import unknown
-from bindspace.modality import BadSample
-from bindspace.picture_config import PictureConfig, Trunk
+from bindspace import BadSample
+from bindspace.contract.errors import unknown
+from bindspace.modules.picture_config import PictureConfig, Trunk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ class DepthConfig(PictureConfig):
         """
         import numpy as np
 
-        from bindspace.pictures import cut, read_map
+        from bindspace.io.pictures import cut, read_map
 
         stored = cut(read_map(source), info.get("xywh"))
         if info.get("sunrgbd", False):
@@ -87,7 +87,7 @@ class DepthConfig(PictureConfig):
         import numpy as np
         import torch
 
-        from bindspace.pictures import resample, views
+        from bindspace.io.pictures import resample, views
 
         metres = resample(samples, views(seeds, augment, len(samples)), self.image_size, smooth=False)
         mask = np.isfinite(metres)
@@ -101,7 +101,7 @@ class DepthConfig(PictureConfig):
         """A 16-bit PNG in mm: two bumps, whose places say the concept, before a wall at 2 to 4 m; some pixels lost."""
         import numpy as np
 
-        from bindspace.pictures import example_field, png
+        from bindspace.io.pictures import example_field, png
 
         field = example_field(rng, concept, 48)
         millimetres = 1000 * rng.uniform(2, 4) * (1 - 0.4 * field)
@@ -112,7 +112,7 @@ class DepthConfig(PictureConfig):
         """Near is pale yellow, far is dark blue, invalid is grey."""
         import numpy as np
 
-        from bindspace.pictures import coloured
+        from bindspace.io.pictures import coloured
 
         low, high = np.nanpercentile(-np.log(sample), [2, 98])
         return coloured(-np.log(sample), low, high)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.modality import BadSample
-from bindspace.picture_config import PictureConfig, Trunk
+from bindspace import BadSample
+from bindspace.modules.picture_config import PictureConfig, Trunk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class ImageConfig(PictureConfig):
         import numpy as np
         from PIL import Image
 
-        from bindspace.pictures import cut
+        from bindspace.io.pictures import cut
 
         if isinstance(source, (Path, bytes, Image.Image)):
             pixels = np.asarray(_colour(source, info))
@@ -64,7 +64,7 @@ class ImageConfig(PictureConfig):
         import numpy as np
         import torch
 
-        from bindspace.pictures import resample, views
+        from bindspace.io.pictures import resample, views
 
         square = resample(samples, views(seeds, augment, len(samples)), self.image_size, smooth=True)
         pixels = torch.from_numpy(np.ascontiguousarray(square.transpose(0, 3, 1, 2))).float()
@@ -77,7 +77,7 @@ class ImageConfig(PictureConfig):
         """A PNG of two bright blobs, whose places and colour say the concept, before a background of any grey."""
         import numpy as np
 
-        from bindspace.pictures import example_field, png
+        from bindspace.io.pictures import example_field, png
 
         field = example_field(rng, concept, 64)[:, :, None]
         colour = 0.5 + 0.5 * np.cos(2 * np.pi * (0.3 * concept + np.array([0, 1 / 3, 2 / 3])))
@@ -86,7 +86,7 @@ class ImageConfig(PictureConfig):
 
     def fingerprint(self, sample: np.ndarray) -> bytes | None:
         """Of grey values: the same for another format, quality or size of the whole picture."""
-        from bindspace.fingerprints import picture_hash
+        from bindspace.io.fingerprints import picture_hash
 
         return picture_hash(sample)
 
@@ -101,7 +101,7 @@ def _colour(source: Path | bytes | Image, info: Mapping[str, Any]) -> Image:
     """Opens, turns upright and makes RGB; what would lose something is refused unless `info` says how to lose it."""
     from PIL import ImageOps
 
-    from bindspace.pictures import mode_bits, open_picture
+    from bindspace.io.pictures import mode_bits, open_picture
 
     picture, depth = open_picture(source) if isinstance(source, (Path, bytes)) else (source, mode_bits(source))
     picture = ImageOps.exif_transpose(picture)
@@ -146,7 +146,7 @@ def _jittered(pixels: Tensor, seeds: Sequence[int], amount: float) -> Tensor:
     """Saturation, brightness, contrast and normalisation in one linear map of the three channels per picture."""
     import torch
 
-    from bindspace.pictures import uniforms
+    from bindspace.io.pictures import uniforms
 
     factors = 1 + amount * (2 * torch.from_numpy(uniforms(seeds, 3, stream=1)).float() - 1)
     saturation, brightness, contrast = factors[:, :, None, None].unbind(1)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from bindspace_imagebind.towers import Shape, Trunk
 
-RATE = 16000  # Hz
 GRID, STRIDE = (12, 19), 10  # patches over bands and frames, which overlap
 
 
@@ -36,8 +35,8 @@ class AudioImagebindConfig(ImagebindConfig):
 
     def read(self, source: Any, info: Mapping[str, Any]) -> np.ndarray:
         """All channels (channels, n) at 16 kHz; of a file, only the fragment `t` is decoded."""
-        from bindspace.sounds import read_sound, resampled
-        from bindspace_imagebind.mel import WINDOW
+        from bindspace.io.sounds import read_sound, resampled
+        from bindspace_imagebind.mel import RATE, WINDOW
 
         sound, rate = read_sound(source, info, WINDOW / RATE)
         return sound.T if rate == RATE else resampled(sound.T.copy(), rate, RATE)
@@ -52,7 +51,7 @@ class AudioImagebindConfig(ImagebindConfig):
         """
         import torch
 
-        from bindspace.sequences import check_augment
+        from bindspace.io.sequences import check_augment
         from bindspace_imagebind import mel
 
         check_augment(augment)
@@ -76,8 +75,12 @@ class AudioImagebindConfig(ImagebindConfig):
 
     def fingerprint(self, sample: np.ndarray) -> bytes | None:
         """As bindspace's own audio makes it, of all channels together."""
+        from bindspace_imagebind.mel import RATE
+
         return self.plain(rate=RATE).fingerprint(sample.mean(0))
 
     def show(self, sample: np.ndarray) -> Image:
         """The log-mel spectrogram of all channels together, as bindspace's own audio shows it."""
+        from bindspace_imagebind.mel import RATE
+
         return self.plain(rate=RATE).show(sample.mean(0))

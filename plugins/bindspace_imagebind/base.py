@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace import registry
-from bindspace.modality import Head, ModalityConfig
+from bindspace import Head, ModalityConfig
+from bindspace.contract import registry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import UserError
-from bindspace.format_config import FormatConfig
+from bindspace import FormatConfig, UserError
 from bindspace_imagebind.audio import AudioImagebindConfig
 from bindspace_imagebind.base import ImagebindConfig
 from bindspace_imagebind.image import ImageImagebindConfig
@@ -19,7 +18,7 @@ from bindspace_imagebind.text import TextImagebindConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bindspace.space import Space
+    from bindspace import Space
 
 PIVOT = "image"
 CONFIGS: dict[str, type[ImagebindConfig]] = {
@@ -67,15 +66,14 @@ def load_space(path: Path, modalities: Sequence[str] | None, configs: Mapping[st
     """The space of a checkpoint with towers of these sizes. `modalities`: only these; None: all that the file holds."""
     from dataclasses import replace
 
-    from bindspace.ledger import Ledger
-    from bindspace.space import Space
+    from bindspace import Ledger, Space
     from bindspace_imagebind.keys import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
         there, openclip = checkpoint.modalities, checkpoint.openclip
     for name in modalities or ():
         if name not in there:
-            raise UserError(f"{path} holds nothing of {name} (there is: {', '.join(there)}): ask for those")
+            raise UserError(f"{path} holds nothing of {name} (available: {', '.join(there)}): ask for those")
     chosen = {
         name: replace(config, weights=str(path))
         for name, config in configs.items()
@@ -107,7 +105,7 @@ def _tower(space: Space, name: str) -> Any:
 
 def _temperature(space: Space, name: str) -> Any:
     """The temperature of a modality's pair with the image, if it has one."""
-    from bindspace.space import pair_name
+    from bindspace.settings.pairs import pair_name
 
     return dict(space.temperatures.items()).get(pair_name(PIVOT, name, space.pivot))
 

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from bindspace_imagebind.towers import Shape, Trunk
 
-# Mean and deviation of red, green, blue in 0..1 over CLIP's training pictures (Radford et al. 2021, released code).
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
 
 @dataclass(kw_only=True)
 class ImageImagebindConfig(ImagebindConfig):

@@ -50,7 +50,7 @@ class ImuImagebindConfig(ImagebindConfig):
         """
         from torch.nn import functional as F
 
-        from bindspace.sequences import check_augment, cut_clips, pad_rows
+        from bindspace.io.sequences import check_augment, cut_clips, pad_rows
 
         check_augment(augment)
         rows, owner = cut_clips(samples, STEPS, self.clips, seeds)

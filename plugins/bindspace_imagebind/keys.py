@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from bindspace.errors import UserError
+from bindspace import UserError
 from bindspace_imagebind.openclip import as_official, is_openclip
 
 OFFICIAL = {name: name for name in ("image", "text", "audio", "depth", "thermal", "imu")} | {"image": "vision"}
@@ -110,7 +110,7 @@ class Checkpoint:
         own = {name for name in self.shapes if modality_of(name) == modality and name != MASK}
         missing, extra = sorted(expected.keys() - own), sorted(own - expected.keys())
         if not own:
-            raise UserError(f"{self.path} holds nothing of {modality} (there is: {', '.join(self.modalities)})")
+            raise UserError(f"{self.path} holds nothing of {modality} (available: {', '.join(self.modalities)})")
         if missing or extra:
             said = [
                 f"{names[0]} is {what}{_more(names)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.modality import BadSample
+from bindspace import BadSample
 from bindspace_imagebind.base import ImagebindConfig
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class MapConfig(ImagebindConfig):
         """`inputs` (B, 1, 224, 224). Evaluation: the central square; training: cut like the image of the event."""
         import torch
 
-        from bindspace.pictures import resample, views
+        from bindspace.io.pictures import resample, views
 
         square = resample(samples, views(seeds, augment, len(samples)), SIDE, smooth=True)
         return {"inputs": torch.from_numpy(square)[:, None]}
@@ -78,7 +78,7 @@ class DepthImagebindConfig(MapConfig):
         """Near is pale yellow, far is dark blue."""
         import numpy as np
 
-        from bindspace.pictures import coloured
+        from bindspace.io.pictures import coloured
 
         return coloured(sample, *np.percentile(sample, [2, 98]))
 
@@ -97,7 +97,7 @@ class ThermalImagebindConfig(MapConfig):
         """Brightness (H, W) float32: 8 bits as they are; else the 1st to the 99th percentile, as cameras stretch it."""
         import numpy as np
 
-        from bindspace.pictures import cut, read_grey
+        from bindspace.io.pictures import cut, read_grey
 
         counts = cut(read_grey(source), info.get("xywh"))
         if counts.dtype == np.uint8:
@@ -109,7 +109,7 @@ class ThermalImagebindConfig(MapConfig):
 
     def show(self, sample: np.ndarray) -> Image:
         """Cold is dark blue, warm is pale yellow."""
-        from bindspace.pictures import coloured
+        from bindspace.io.pictures import coloured
 
         return coloured(sample, 0.0, 1.0)
 

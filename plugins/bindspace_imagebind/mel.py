@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.sequences import windows
-from bindspace_imagebind.audio import RATE
+from bindspace.io.sequences import windows
 from bindspace_imagebind.video import clip_starts
+
+RATE = 16000  # Hz
 
 CLIP = 2 * RATE  # samples
 WINDOW, HOP, FFT = 400, 160, 512  # samples a frame, from frame to frame, of the transform

@@ -11,10 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.errors import UserError
-from bindspace.pictures import resample, views
-from bindspace_imagebind.image import MEAN, STD
+from bindspace import UserError
+from bindspace.io.pictures import resample, views
 from bindspace_imagebind.towers import PATCH
+
+# Mean and deviation of red, green, blue in 0..1 over CLIP's training pictures (Radford et al. 2021, released code).
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def check_side(side: int) -> None:

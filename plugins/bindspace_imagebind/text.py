@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.modality import Cell
+from bindspace import Cell
 from bindspace_imagebind.base import ImagebindConfig
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class TextImagebindConfig(ImagebindConfig):
         self, samples: Sequence[str], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
         """`inputs` (B, 77) int64: start, tokens, end, then 0. Training sees texts as they are."""
-        from bindspace.sequences import check_augment
+        from bindspace.io.sequences import check_augment
         from bindspace_imagebind.tokenizer import tokenize
 
         check_augment(augment)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES = 49152 - 256 - 2  # what is used of the table, whose first line is a title

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 EPS = 1e-6  # of every LayerNorm but those of stems, which have torch's 1e-5
 MAX_SCALE = 100.0

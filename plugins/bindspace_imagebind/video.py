@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bindspace.errors import UserError
-from bindspace.modality import BadSample
+from bindspace import BadSample, UserError
 
 TOLERATED = 0.9  # of the frames that are looked for have to decode
 PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1")  # brands that share the MP4 container

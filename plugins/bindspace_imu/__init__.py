@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.modality import ModalityConfig
+from bindspace import ModalityConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ class ImuConfig(ModalityConfig):
         """
         import numpy as np
 
-        from bindspace.sequences import check_augment, cut_clips, pad_rows
+        from bindspace.io.sequences import check_augment, cut_clips, pad_rows
 
         check_augment(augment)
         rows, owner = cut_clips(samples, round(self.clip_seconds * self.rate), self.clips, seeds)
@@ -90,7 +90,7 @@ class ImuConfig(ModalityConfig):
             length = round(self.clip_seconds * self.rate)
             encoder = MotionTransformer(length, self.patch, self.layers, self.heads, self.width)
         if pretrained and self.weights is not None:
-            from bindspace.towers import load_weights
+            from bindspace.modules.trunks import load_weights
 
             load_weights(encoder, self.weights)
         return encoder

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bindspace.sequences import ConvOverTime, Transformer, is_real, masked_mean
+from bindspace.io.sequences import ConvOverTime, Transformer, is_real, masked_mean
 
 
 def robust(signal_B6N: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bindspace.modality import BadSample
+from bindspace import BadSample
 
 CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
 RATES = (10.0, 20_000.0)  # Hz

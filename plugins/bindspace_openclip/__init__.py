@@ -8,8 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import UserError
-from bindspace.modality import BadSample, Cell, Head, ModalityConfig
+from bindspace import BadSample, Cell, Head, ModalityConfig, UserError
 from bindspace_openclip.models import check_weights, model_config, preprocessing, whose
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class OpenClipImageConfig(OpenClipConfig):
         import numpy as np
         from PIL import ImageOps
 
-        from bindspace.pictures import cut, mode_bits, open_picture
+        from bindspace.io.pictures import cut, mode_bits, open_picture
 
         if isinstance(source, Path | bytes) or hasattr(source, "getbands"):
             picture, bits = open_picture(source) if isinstance(source, Path | bytes) else (source, mode_bits(source))
@@ -114,7 +113,7 @@ class OpenClipImageConfig(OpenClipConfig):
         import torch
         from PIL import Image
 
-        from bindspace.pictures import resample, views
+        from bindspace.io.pictures import resample, views
         from bindspace_openclip.towers import image_transform
 
         if seeds is not None and augment != "none":
@@ -135,7 +134,7 @@ class OpenClipImageConfig(OpenClipConfig):
         """A PNG of two bright blobs, whose places and colour say the concept."""
         import numpy as np
 
-        from bindspace.pictures import example_field, png
+        from bindspace.io.pictures import example_field, png
 
         field = example_field(rng, concept, 64)[:, :, None]
         colour = 0.5 + 0.5 * np.cos(2 * np.pi * (0.3 * concept + np.array([0, 1 / 3, 2 / 3])))
@@ -143,7 +142,7 @@ class OpenClipImageConfig(OpenClipConfig):
 
     def fingerprint(self, sample: np.ndarray) -> bytes | None:
         """Of grey values: the same for another format, quality or size of the whole picture."""
-        from bindspace.fingerprints import picture_hash
+        from bindspace.io.fingerprints import picture_hash
 
         return picture_hash(sample)
 
@@ -182,7 +181,7 @@ class OpenClipTextConfig(OpenClipConfig):
         self, samples: Sequence[str], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
         """`ids` (B, L) int64; the same in training and evaluation."""
-        from bindspace.sequences import check_augment
+        from bindspace.io.sequences import check_augment
         from bindspace_openclip.towers import tokenizer
 
         check_augment(augment)

@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import UserError
-from bindspace.format_config import FormatConfig
-from bindspace.modality import Head
+from bindspace import FormatConfig, Head, UserError
 from bindspace_openclip import OpenClipConfig, OpenClipImageConfig, OpenClipTextConfig
 from bindspace_openclip.models import is_local, model_config, weights_file, whose
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bindspace.space import Space
+    from bindspace import Space
 
 HALVES: dict[str, type[OpenClipConfig]] = {"image": OpenClipImageConfig, "text": OpenClipTextConfig}
 PREFIX = "encoder.tower."  # of a tower's names, before open_clip's own
@@ -35,9 +33,8 @@ class OpenClipFormat(FormatConfig):
 
     def load(self, path: Path, modalities: Sequence[str] | None) -> Space:
         """The halves asked for, with the model's logit scale as the temperature of their pair."""
-        from bindspace.ledger import Ledger
-        from bindspace.space import Space
-        from bindspace.towers import put_weights, read_state
+        from bindspace import Ledger, Space
+        from bindspace.modules.trunks import put_weights, read_state
 
         names = [name for name in HALVES if modalities is None or name in modalities]
         configs = {name: self._config(name, path) for name in names}
@@ -109,7 +106,7 @@ def _scale(space: Space) -> Tensor:
     """The logarithm of the logit scale of the image-text pair; CLIP's first value where that pair has none."""
     import torch
 
-    from bindspace.space import pair_name
+    from bindspace.settings.pairs import pair_name
 
     name = pair_name("image", "text", space.pivot)
     if name not in space.temperatures:

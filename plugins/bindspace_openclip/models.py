@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bindspace.errors import UserError, unknown
+from bindspace import UserError
+from bindspace.contract.errors import unknown
 
 LOCAL_DIR = "local-dir:"
 CONFIG = "open_clip_config.json"

@@ -13,8 +13,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
-from bindspace.errors import UserError
-from bindspace.towers import load_weights
+from bindspace import UserError
+from bindspace.modules.trunks import load_weights
 from bindspace_openclip.models import model_config, weights_file
 
 Half = TypeVar("Half", bound=nn.Module)

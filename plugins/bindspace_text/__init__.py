@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.modality import BadSample, Cell, ModalityConfig
+from bindspace import BadSample, Cell, ModalityConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ class TextConfig(ModalityConfig):
         """`ids` (R, L, 2) int64, two table rows a word, and `mask` (R, L), True where a word is."""
         import numpy as np
 
-        from bindspace.sequences import check_augment, is_real, pad_rows
+        from bindspace.io.sequences import check_augment, is_real, pad_rows
 
         check_augment(augment)
         rows = [np.array([bucket_pair(word) for word in words(text)[: self.length]]) for text in samples]
@@ -84,7 +84,7 @@ class TextConfig(ModalityConfig):
 
         encoder = TextEncoder(self.buckets, self.channels, self.layers, self.heads, self.length, self.width)
         if pretrained and self.weights is not None:
-            from bindspace.towers import load_weights
+            from bindspace.modules.trunks import load_weights
 
             load_weights(encoder, self.weights)
         return encoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bindspace.sequences import Transformer, masked_mean
+from bindspace.io.sequences import Transformer, masked_mean
 
 
 class TextEncoder(nn.Module):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bindspace.errors import unknown
-from bindspace.modality import BadSample
-from bindspace.picture_config import PictureConfig, Trunk
+from bindspace import BadSample
+from bindspace.contract.errors import unknown
+from bindspace.modules.picture_config import PictureConfig, Trunk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class ThermalConfig(PictureConfig):
         """Warmth (H, W) float32. Info: `unit` (kelvin, celsius, centikelvin, raw), `xywh`."""
         import numpy as np
 
-        from bindspace.pictures import cut, read_grey, read_map
+        from bindspace.io.pictures import cut, read_grey, read_map
 
         unit = str(info.get("unit", self.unit.value))
         if unit not in Unit.__members__:
@@ -87,7 +87,7 @@ class ThermalConfig(PictureConfig):
         import numpy as np
         import torch
 
-        from bindspace.pictures import resample, views
+        from bindspace.io.pictures import resample, views
 
         warmth = resample(samples, views(seeds, augment, len(samples)), self.image_size, smooth=True)
         relief = warmth - warmth.mean((1, 2), keepdims=True)
@@ -98,7 +98,7 @@ class ThermalConfig(PictureConfig):
         """A 16-bit PNG in centikelvin: two warm spots, whose places say the concept, before a wall of 15 to 25."""
         import numpy as np
 
-        from bindspace.pictures import example_field, png
+        from bindspace.io.pictures import example_field, png
 
         degrees = rng.uniform(15, 25) + 40 * example_field(rng, concept, 32)
         return png((100 * (degrees + 273.15)).round().astype(np.uint16)), {"unit": "centikelvin"}
@@ -107,6 +107,6 @@ class ThermalConfig(PictureConfig):
         """Cold is dark blue, warm is pale yellow, over the range within this map."""
         import numpy as np
 
-        from bindspace.pictures import coloured
+        from bindspace.io.pictures import coloured
 
         return coloured(sample, *np.percentile(sample, [1, 99]))

@@ -13,9 +13,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bindspace.data.dataset_config import DatasetConfig
-from bindspace.errors import UserError, unknown
-from bindspace.settings import Choice, Source
+from bindspace import DatasetConfig, Source, UserError
+from bindspace.contract.dataset import Choice
+from bindspace.contract.errors import unknown
 
 from .newcomers import Maker, newcomers, serving
 

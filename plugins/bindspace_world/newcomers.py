@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bindspace import registry
-from bindspace.errors import PluginError
-from bindspace.modality import Cell, ModalityConfig
+from bindspace import Cell, ModalityConfig, PluginError
+from bindspace.contract import registry
 
 CONCEPTS = 10
 SUFFIXES = (  # by the first bytes of a file

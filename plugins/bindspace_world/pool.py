@@ -16,7 +16,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar
 
-from bindspace.errors import UserError
+from bindspace import UserError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 

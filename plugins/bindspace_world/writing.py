@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bindspace.progress import Progress
+from bindspace.io.progress import Progress
 
 from .attributes import Events, draw_events
 from .captions import captions

@@ -40,10 +40,10 @@ def events(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def space(tmp_path_factory) -> Path:
     """The folder of an untrained space of five modalities."""
-    from bindspace import registry
-    from bindspace.bundle import save
-    from bindspace.ledger import Ledger
-    from bindspace.space import Space
+    from bindspace.contract import registry
+    from bindspace.ledger.ledger import Ledger
+    from bindspace.space.bundle import save
+    from bindspace.space.space import Space
 
     space = Space({name: registry.load(name)() for name in MODALITIES}, dim=16, pivot="image")
     space.ledger = Ledger.new(dict.fromkeys(MODALITIES, "random"))

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from bindspace import bundle, files
 from bindspace.cli import main
+from bindspace.io import files
+from bindspace.space import bundle
 
 # --- a run folder that cannot be written
 

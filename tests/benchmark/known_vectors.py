@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bindspace.ledger import Ledger
-from bindspace.modality import Cell, Head, ModalityConfig
-from bindspace.space import Space
+from bindspace import Cell, Head, ModalityConfig
+from bindspace.ledger.ledger import Ledger
+from bindspace.space.space import Space
 
 
 class Given(nn.Module):

@@ -3,10 +3,10 @@ import torch
 from known_vectors import Pool, chain_ledger, make_space
 from torch.nn import functional as F
 
-from bindspace.benchmark import controls, gap
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.benchmark.retrieval import match, ranks
-from bindspace.settings import BenchmarkSettings, Control
+from bindspace.benchmark.tasks import controls, gap
+from bindspace.metrics.retrieval import match, ranks
+from bindspace.settings.run import BenchmarkSettings, Control
 
 CHAIN = ["sound", "sight", "touch"]
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from bindspace.benchmark.choices import measure_choices
+from bindspace.benchmark.tasks.choices import measure_choices
+from bindspace.contract.dataset import Choice
+from bindspace.contract.errors import UserError
 from bindspace.data.tables import write_manifest
-from bindspace.errors import UserError
-from bindspace.settings import Choice
-from bindspace.space import Space
+from bindspace.space.space import Space
 
 
 class Same(torch.nn.Module):

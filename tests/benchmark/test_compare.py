@@ -7,10 +7,10 @@ from known_vectors import Pool, chain_ledger, make_space
 from bindspace.benchmark.cell import Kept
 from bindspace.benchmark.compare import compare, paired, read_measured
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.benchmark.report import write_report
+from bindspace.benchmark.report.report import write_report
 from bindspace.cli import main
-from bindspace.errors import UserError
-from bindspace.settings import BenchmarkSettings
+from bindspace.contract.errors import UserError
+from bindspace.settings.run import BenchmarkSettings
 
 NAMES = ["sight", "sound"]
 EIGHT = torch.eye(8)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bindspace.benchmark.ceiling import attribute_ceiling
-from bindspace.benchmark.gap import alignment, centroid_distance, uniformity
-from bindspace.benchmark.retrieval import chance, match
+from bindspace.benchmark.tasks.ceiling import attribute_ceiling
+from bindspace.benchmark.tasks.gap import alignment, centroid_distance, uniformity
+from bindspace.metrics.retrieval import chance, match
 
 
 def events(n):

@@ -5,9 +5,9 @@ import torch
 from known_vectors import Pool, chain_ledger, digest, make_space
 
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.errors import UserError
-from bindspace.ledger import Ledger
-from bindspace.settings import BenchmarkSettings
+from bindspace.contract.errors import UserError
+from bindspace.ledger.ledger import Ledger
+from bindspace.settings.run import BenchmarkSettings
 
 CHAIN = ["sight", "sound", "touch"]
 EIGHT = torch.eye(8)

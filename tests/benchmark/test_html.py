@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bindspace import Source
 from bindspace.benchmark.cell import Kept, Side
-from bindspace.benchmark.html import EXAMPLES, FOUND, Page, space_map
-from bindspace.benchmark.retrieval import match, ranks
+from bindspace.benchmark.report.html import EXAMPLES, FOUND, Page, space_map
 from bindspace.data import load_pool
 from bindspace.data.tables import write_manifest
-from bindspace.settings import Source
+from bindspace.metrics.retrieval import match, ranks
 
 EIGHT = torch.eye(8)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bindspace.benchmark.intervals import cluster_bootstrap, holm, share_interval, wilson
+from bindspace.metrics.intervals import cluster_bootstrap, holm, share_interval, wilson
 
 
 def test_wilson_gives_the_values_of_the_literature():

@@ -3,10 +3,10 @@ import torch
 from known_vectors import Pool, make_space
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from bindspace.benchmark.multi_label import Ranking, average_precision, rank_labels
-from bindspace.benchmark.permutation import Permutations
-from bindspace.benchmark.zero_shot import class_columns, measure_zero_shot
-from bindspace.settings import BenchmarkSettings
+from bindspace.benchmark.tasks.multi_label import Ranking, average_precision, rank_labels
+from bindspace.benchmark.tasks.zero_shot import class_columns, measure_zero_shot
+from bindspace.metrics.permutation import Permutations
+from bindspace.settings.run import BenchmarkSettings
 
 
 def drawn(seed=0, n=60, classes=5):

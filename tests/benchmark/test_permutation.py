@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bindspace.benchmark import permutation
-from bindspace.benchmark.permutation import Permutations, pairing_test
-from bindspace.benchmark.retrieval import chance, match, ranks, recall
+from bindspace.metrics import permutation
+from bindspace.metrics.permutation import Permutations, pairing_test
+from bindspace.metrics.retrieval import chance, match, ranks, recall
 
 K = [1, 5, 10]
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bindspace.benchmark.pools import by_size, recall_any, recall_at_size, slices
+from bindspace.benchmark.galleries import by_size, recall_any, recall_at_size, slices
 
 
 def by_enumeration(rank, gallery, size, k):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bindspace.benchmark.probe import linear_probe
+from bindspace.benchmark.tasks.probe import linear_probe
 
 
 def blobs(noise, seed=0, n=120, classes=3, dim=8):

@@ -1,7 +1,7 @@
 import pytest
 
 from bindspace.benchmark.prompting import expand
-from bindspace.errors import UserError
+from bindspace.contract.errors import UserError
 
 
 def test_a_set_stands_for_its_lines():

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from known_vectors import chain_ledger, make_space
 
+from bindspace import Cell, DatasetConfig, Source
 from bindspace.benchmark.published import measure_published
-from bindspace.data.dataset_config import DatasetConfig
-from bindspace.errors import AbsentError, UserError
-from bindspace.modality import Cell
-from bindspace.settings import BenchmarkSettings, DataSettings, Published, Source
+from bindspace.contract.errors import AbsentError, UserError
+from bindspace.settings.run import BenchmarkSettings, DataSettings, Published
 
 VECTORS = {
     "north": [0.0, 1.0], "east": [1.0, 0.0], "west": [-1.0, 0.0], "up": [0.6, 0.8], "n1": [0.1, 1.0],

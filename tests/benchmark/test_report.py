@@ -9,10 +9,10 @@ from PIL import Image
 from rich.console import Console
 
 from bindspace.benchmark.emergent import run_benchmark
-from bindspace.benchmark.matrix import draw_matrix
-from bindspace.benchmark.report import print_table, render_markdown, write_report
-from bindspace.ledger import Ledger
-from bindspace.settings import BenchmarkSettings
+from bindspace.benchmark.report.matrix import draw_matrix
+from bindspace.benchmark.report.report import print_table, render_markdown, write_report
+from bindspace.ledger.ledger import Ledger
+from bindspace.settings.run import BenchmarkSettings
 
 STAR = ["sight", "sound", "touch", "words"]
 STATUSES = ["trained", "declared-trained", "bridged", "emergent", "declared-emergent", "unlinked", "unknown"]

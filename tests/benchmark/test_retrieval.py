@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_recall
 
-from bindspace.benchmark import retrieval
-from bindspace.benchmark.retrieval import (
+from bindspace.metrics import retrieval
+from bindspace.metrics.retrieval import (
     chance,
     match,
     mean_average_precision,

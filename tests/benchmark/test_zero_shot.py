@@ -3,10 +3,8 @@ import torch
 from known_vectors import Pool, chain_ledger, make_space
 from torch.nn import functional as F
 
-from bindspace.benchmark.permutation import Permutations
 from bindspace.benchmark.prompting import prompts
-from bindspace.benchmark.retrieval import scores
-from bindspace.benchmark.zero_shot import (
+from bindspace.benchmark.tasks.zero_shot import (
     class_columns,
     class_vectors,
     labels_of,
@@ -15,8 +13,10 @@ from bindspace.benchmark.zero_shot import (
     predict,
     prompt_modality,
 )
-from bindspace.errors import UserError
-from bindspace.settings import BenchmarkSettings
+from bindspace.contract.errors import UserError
+from bindspace.metrics.permutation import Permutations
+from bindspace.metrics.retrieval import scores
+from bindspace.settings.run import BenchmarkSettings
 
 WORDS = {"a red": [1.0, 0.0], "red!": [0.6, 0.8], "a blue": [0.0, -1.0], "blue!": [-0.6, -0.8]}
 TEMPLATES = {"default": ["a {}", "{}!"]}

@@ -52,7 +52,7 @@ def training(monkeypatch):
     """Takes the place of training, which would import Lightning: keeps what it was called with."""
 
     def keep(name):
-        def called(run, folder):
+        def called(run, pairs, folder):
             calls.append((name, run, folder, list(sys.argv)))
 
         return called
@@ -60,4 +60,5 @@ def training(monkeypatch):
     calls: list[tuple] = []
     stand_in = SimpleNamespace(train=keep("train"), resume=keep("resume"))
     monkeypatch.setitem(sys.modules, "bindspace.training.run", stand_in)
+    monkeypatch.setitem(sys.modules, "bindspace.cli.measuring", SimpleNamespace(measure=lambda *_: None))
     return calls

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bindspace.bundle import save
-from bindspace.ledger import Ledger
-from bindspace.saved_run import load_run
-from bindspace.space import Space
+from bindspace.cli.compose.run_file import load_run
+from bindspace.ledger.ledger import Ledger
+from bindspace.space.bundle import save
+from bindspace.space.space import Space
 
 MANIFEST = ["data=manifest", "data.train=[{path: A}]"]
 
@@ -67,17 +67,17 @@ def test_dim_and_pivot_may_be_said_as_they_are_and_the_config_is_shown_with_them
         (["extend=run", "+modality=curve"], "run/space.json: did you mean "),
         (["extend=run/space"], "nothing is to be added to vector, words: write +modality=NAME"),
         (["extend=run/space", "modality=[]"], "nothing is to be added to vector, words"),
-        (["extend=run/space", "+modality=words"], "has 'words' already (vector, words): name only newcomers"),
+        (["extend=run/space", "+modality=words"], "has 'words' already (vector, words): name only new modalities"),
         (["extend=run/space", "modality=[vector,curve]"], "has 'vector' already"),
         (["extend=run/space", "+modality=cruve"], "unknown modality 'cruve': did you mean 'curve'?"),
         (["extend=run/space", "+modality=curve", "dim=8"], "has dim 4, which stays: leave dim out"),
         (["extend=run/space", "+modality=curve", "pivot=words"], "has pivot vector, which stays: leave pivot out"),
         (["extend=run/space", "+modality=curve", "modality.vector.width=9"], "'vector' comes from"),
-        (["extend=run/space", "+modality=curve", "modality.vector.tune.lr=9"], "stays as it is: set newcomers only"),
+        (["extend=run/space", "+modality=curve", "modality.vector.tune.lr=9"], "stays as it is: set new ones only"),
         (["extend=run/space", "+modality=curve", "~modality.words"], "'words' comes from"),
         (
             ["extend=run/space", "+modality=curve", "pairs=[{of: [vector,words]},{of: [vector,curve]}]"],
-            "pair 'vector-words': both sides stand still: with extend= one side of each pair is new (curve)",
+            "pair 'vector-words': both sides are frozen: with extend= one side of each pair is new (curve)",
         ),
         (["extend=run/space", "+modality=[curve,image]", "pairs=[{of: [vector,curve]}]"], "'image' stands in no pair"),
         (["extend=run/space", "+modality=curve", "pairs=[]"], "'curve' stands in no pair"),

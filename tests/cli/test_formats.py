@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bindspace import registry
-from bindspace.errors import PluginError
+from bindspace.contract import registry
+from bindspace.contract.errors import PluginError
 
 FORMAT = '''
 from dataclasses import dataclass
-from bindspace.errors import UserError
-from bindspace.format_config import FormatConfig
+from bindspace import UserError
+from bindspace import FormatConfig
 
 @dataclass(kw_only=True)
 class TapeFormat(FormatConfig):
@@ -71,7 +71,7 @@ def reel():
     from safetensors.torch import save_file
     from toys import VectorConfig, WordsConfig
 
-    from bindspace.space import Space
+    from bindspace.space.space import Space
 
     space = Space({"vector": VectorConfig(), "words": WordsConfig()}, dim=4, pivot="vector")
     save_file(space.state_dict(), "reel.tape")
@@ -109,8 +109,8 @@ def test_only_what_is_asked_for_is_built_and_its_leg_stays_declared(call, reel):
 
 
 def test_what_a_format_cannot_hold_is_left_out_and_named(call, install_toys):
-    from bindspace.bundle import save
-    from bindspace.space import Space
+    from bindspace.space.bundle import save
+    from bindspace.space.space import Space
 
     save(Space({"words": install_toys.WordsConfig(), "curve": install_toys.CurveConfig()}, 4, "curve").eval(), "mixed")
     outcome = call("export", "tape", "space=mixed", "out=w.tape")
@@ -157,7 +157,7 @@ print(codes, "torch" in sys.modules)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "a format is missing: write bindspace import FORMAT ... (there is: "),
+        ([], "a format is missing: write bindspace import FORMAT ... (available: "),
         (["tpae", "weights=reel.tape", "out=s"], "unknown format 'tpae': did you mean 'tape'?"),
         (["tape", "out=s"], "weights is missing: write weights=FILE"),
         (["tape", "weights=reel.tape"], "out is missing: write out=FOLDER"),

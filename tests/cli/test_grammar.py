@@ -6,14 +6,15 @@ from dataclasses import is_dataclass
 
 import pytest
 
-from bindspace.cli.compose import compose_train
-from bindspace.modality import Head
-from bindspace.pairs import resolve_pairs
-from bindspace.settings import Augment, Precision, Size, TrainRun
+from bindspace.cli.compose.compose import compose_train
+from bindspace.contract.dataset import Augment
+from bindspace.contract.modality import Head, Size
+from bindspace.settings.pairs import resolve_pairs
+from bindspace.settings.run import Precision, TrainRun
 
 SIZED = """
 from dataclasses import dataclass
-from bindspace.modality import ModalityConfig
+from bindspace import ModalityConfig
 @dataclass(kw_only=True)
 class RadarConfig(ModalityConfig):
     '''A stranger.'''
@@ -94,7 +95,7 @@ def test_a_preset_of_a_stranger_is_chosen_like_an_implementation(radar):
 
 def test_a_plugins_own_check_of_its_settings_is_a_users_mistake(radar, refused):
     sentence = refused("train", "+modality=radar", "modality.radar.layers=10")
-    assert sentence == "a setting does not fit: radar has at most 9 layers, got 10"
+    assert sentence == "modality.radar: radar has at most 9 layers, got 10"
 
 
 def test_an_experiment_sets_scalars_size_and_settings_of_modalities_and_the_command_line_wins(tmp_path, radar):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from installing import write_distribution
 
-from bindspace import registry
 from bindspace.cli import main
 from bindspace.cli.new import TAKEN, TEMPLATES, kinds
+from bindspace.contract import registry
 from bindspace.testing import check_modality
 
 ROOT = Path(__file__).parents[2]

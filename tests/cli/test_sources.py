@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bindspace import DatasetConfig
 from bindspace.cli.train import with_sources
-from bindspace.data.dataset_config import DatasetConfig
-from bindspace.settings import DataSettings, LossSettings, Pair, Subspace, Teach, TrainRun
+from bindspace.settings import DataSettings, Hubs, LossSettings, Pair, Teach, TrainRun
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,7 @@ class Asked(DatasetConfig):
     "settings",
     [
         {"teach": [Teach(of=["sound", "words"]), Teach(of=["heat", "words"])]},
-        {"loss": LossSettings(subspace=Subspace(of="words"))},
+        {"loss": LossSettings(hubs=Hubs(of="words"))},
     ],
 )
 def test_landmarks_are_asked_for_where_no_pair_of_the_run_brings_them(settings):

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bindspace.cli import sweep, train
-from bindspace.cli.compose import compose_train
-from bindspace.errors import UserError
-from bindspace.saved_run import load_run, save_run
+from bindspace.cli import train
+from bindspace.cli.compose import sweep
+from bindspace.cli.compose.compose import compose_train
+from bindspace.cli.compose.run_file import load_run, save_run
+from bindspace.contract.errors import UserError
 
 MANIFEST = ["data=manifest", "data.train=[{path: A}]"]
 MOON = """
 from dataclasses import dataclass
-from bindspace.data.dataset_config import DatasetConfig
-from bindspace.errors import UserError
-from bindspace.settings import Source
+from bindspace import DatasetConfig
+from bindspace import UserError
+from bindspace import Source
 @dataclass(kw_only=True)
 class MoonConfig(DatasetConfig):
     '''Rows of the moon.'''
@@ -88,7 +89,7 @@ def refusing(monkeypatch):
     """Lets training refuse its data, after it has left the given files."""
 
     def refuse(*files: str) -> None:
-        def start(run, folder):
+        def start(run, pairs, folder):
             for name in ("environment.json", *files):
                 (folder / name).write_text("{}")
             raise UserError("the data is not good")
@@ -185,7 +186,7 @@ def test_a_requeued_job_goes_on_with_a_run_of_the_same_settings_only(call, refus
 def test_further_ranks_are_bindspace_whatever_program_called_it(call, training, monkeypatch):
     found = []
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", find_spec("json.tool"))
-    start = lambda run, folder: found.append(sys.modules["__main__"].__spec__.name)  # noqa: E731
+    start = lambda run, pairs, folder: found.append(sys.modules["__main__"].__spec__.name)  # noqa: E731
     monkeypatch.setattr(sys.modules["bindspace.training.run"], "train", start)
     assert call("train", *MANIFEST, "out=mine").code == 0
     assert found == ["bindspace.__main__"]
@@ -248,11 +249,17 @@ def damage(change) -> None:
             lambda values: values["implementations"].update(text="image"),
             "is damaged: 'image' serves 'image', not 'text'",
         ),
-        (lambda values: values["modality"]["text"].update(_target_="os.system"), "unknown setting of text '_target_'"),
+        (
+            lambda values: values["modality"]["text"].update(_target_="os.system"),
+            "modality.text: unknown setting '_target_'",
+        ),
         (lambda values: values.update(_target_="os.system"), "does not fit this version of bindspace"),
         (lambda values: values.update(pivot="${oc.env:HOME}"), "holds an interpolation ('${oc.env:HOME}')"),
         (lambda values: values["data"]["train"][0].update({"${x}": 1}), "holds an interpolation ('${x}')"),
-        (lambda values: values.update(dim="wide"), "does not fit this version of bindspace: Value 'wide'"),
+        (
+            lambda values: values.update(dim="wide"),
+            "does not fit this version of bindspace: dim: expected a whole number, got 'wide'",
+        ),
         (lambda values: values["modality"].update(text=[]), "does not fit this version of bindspace"),
     ],
 )
@@ -286,11 +293,11 @@ def test_a_run_goes_on_with_what_may_change(call, training):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (["seed=3"], "unknown setting that may change when a run goes on 'seed'"),
+        (["seed=3"], "unknown setting that may change when a run is resumed 'seed'"),
         (["modality=[image]"], "the weights depend on all others, so start a new run"),
         (["data.wrokers=3"], "did you mean 'data.workers'?"),
         (["stages.9.steps=3"], "stages.9.steps: cannot be 3"),
-        (["data.workers=many"], "data.workers: cannot be 'many'"),
+        (["data.workers=many"], "data.workers: expected a whole number, got 'many'"),
         (["data.workers=-1"], "data.workers: expected 0 or more, got -1"),
         (["+data.workers=1"], "write 'data.workers=value'"),
         (["data.workers=1", "data.workers=2"], "data.workers is given twice"),

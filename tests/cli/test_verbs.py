@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from bindspace import cli
-from bindspace.errors import UserError
+from bindspace.contract.errors import UserError
 
 LISTING = """
 import sys
 from bindspace.cli import main
 codes = [main([]), main(["--help"]), main(["--version"]), main(["plugins"]), main(["train", "--help"]), main(["trian"])]
+print("slow:", [name for name in ("hydra", "omegaconf", "numpy", "PIL", "torch", "lightning") if name in sys.modules])
 codes += [main(["train", "modality=[audoi]"]), main(["train", "modality.image.widht=3"]), main(["train", "los=fixed"])]
 codes += [main(["train", "seed=abc"]), main(["train", "size=bsae"])]
-print("slow:", [name for name in ("hydra", "omegaconf", "numpy", "PIL", "torch", "lightning") if name in sys.modules])
 codes += [main(["train", "seed=1.5"]), main(["train", "~modality.depth"]), main(["benchmark", "space=x", "out=y"])]
 print("slower:", [name for name in ("numpy", "PIL", "torch", "lightning", "torchaudio") if name in sys.modules])
 print("codes:", codes)
@@ -36,9 +36,9 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture
 def space(install_toys):
     """A space of toy modalities, untrained, as the folder `space`."""
-    from bindspace.bundle import save
-    from bindspace.ledger import Ledger
-    from bindspace.space import Space
+    from bindspace.ledger.ledger import Ledger
+    from bindspace.space.bundle import save
+    from bindspace.space.space import Space
 
     configs = {"vector": install_toys.VectorConfig(), "words": install_toys.WordsConfig()}
     space = Space(configs, dim=4, pivot="vector")
@@ -122,7 +122,7 @@ def test_exit_codes_tell_whose_mistake_it_was(call, monkeypatch):
 def test_plugins_shows_who_brings_what_and_why_some_do_not_load(call, install):
     good = """
 from dataclasses import dataclass
-from bindspace.modality import ModalityConfig
+from bindspace import ModalityConfig
 @dataclass(kw_only=True)
 class EarConfig(ModalityConfig):
     modality = "audio"
@@ -284,7 +284,7 @@ def test_the_config_of_a_benchmark_is_shown(call, space):
             "space=nowhere holds no space.json: give the `space` folder",
         ),
         (["space=space", "out=r"], "there is nothing to measure on: write 'data.test=[{path: my/test.jsonl}]'"),
-        (["space=space", "out=r", "data.tset=[{path: C}]"], "unknown setting of data 'tset': did you mean 'test'?"),
+        (["space=space", "out=r", "data.tset=[{path: C}]"], "data: unknown setting 'tset': did you mean 'test'?"),
         (["space=space", "out=r", "benchmark.permutatoins=3"], "did you mean 'permutations'?"),
         (["space=space", "out=r", "seed=3"], "unknown setting 'seed'"),
         (["space=space", "out=r", "modality=[words]"], "unknown setting 'modality'"),

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from bindspace import BadSample, Cell, ModalityConfig, Source
 from bindspace.data.tables import write_manifest
-from bindspace.modality import BadSample, Cell, ModalityConfig
-from bindspace.settings import Source
 
 
 @dataclass(kw_only=True)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from bindspace.contract.errors import UserError
 from bindspace.data import BadRow, BadRows
-from bindspace.errors import UserError
 
 ROWS = [
     BadRow("a.jsonl", "1", "touch", "broken"),

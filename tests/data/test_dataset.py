@@ -9,9 +9,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bindspace import Pair
+from bindspace.contract.dataset import Augment, Source
+from bindspace.contract.errors import UserError
 from bindspace.data import Batch, Column, Manifest, Reader, TrainBatches, ValBatches, evaluation_batches
-from bindspace.errors import UserError
-from bindspace.settings import Augment, Pair, Source
 
 PAIR = Pair(["touch", "words"])
 
@@ -215,7 +216,7 @@ def test_what_cannot_be_trained_on_is_refused_in_a_sentence(configs, folder) -> 
     source = folder("a", 4, rows={i: {"words" if i % 2 else "touch": None} for i in range(4)})
     with pytest.raises(UserError, match=r"no row of .*manifest\.jsonl holds touch and words: fill both cells in"):
         batches([source], configs)
-    with pytest.raises(UserError, match="unknown modality in pairs 'touhc': did you mean 'touch'"):
+    with pytest.raises(UserError, match="unknown modality in pair 'touhc-words' 'touhc': did you mean 'touch'"):
         batches([source], configs, [Pair(["touhc", "words"])])
     with pytest.raises(UserError, match=r"list at least one source in data\.train"):
         batches([], configs)
@@ -226,7 +227,7 @@ def test_what_cannot_be_trained_on_is_refused_in_a_sentence(configs, folder) -> 
 
 @pytest.mark.parametrize("of", [["touch"], ["touch", "touch"], ["touch", "heat", "words"]])
 def test_a_pair_is_of_two_modalities(configs, folder, of: list[str]) -> None:
-    with pytest.raises(UserError, match="a pair is of two different modalities, got"):
+    with pytest.raises(UserError, match="expected two different modalities, got"):
         batches([folder()], configs, [Pair(of)])
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from bindspace import Cell, ModalityConfig
+from bindspace.contract.errors import UserError
 from bindspace.data.folders import build_manifest, count_partial, rows_of_folders
-from bindspace.errors import UserError
-from bindspace.modality import Cell, ModalityConfig
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ class OfValues(ModalityConfig):
 
 
 def test_lines_of_a_file_are_the_alternatives_where_cells_hold_values(photos: Path, monkeypatch) -> None:
-    monkeypatch.setattr("bindspace.registry.installed", lambda: {"words": []})
-    monkeypatch.setattr("bindspace.registry.load", {"words": OfValues}.get)
+    monkeypatch.setattr("bindspace.contract.registry.installed", lambda: {"words": []})
+    monkeypatch.setattr("bindspace.contract.registry.load", {"words": OfValues}.get)
     for name, text in (("a", "one\n"), ("b", "one\n\n two \n"), ("c", "")):
         (photos / f"{name}.txt").write_text(text)
     patterns = {"image": "img/*.jpg", "words": "*.txt"}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bindspace import BadSample
 from bindspace.data.fragments import canonical, split_fragment
-from bindspace.modality import BadSample
 
 
 @pytest.mark.parametrize(

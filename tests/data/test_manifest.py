@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bindspace import Pair, Source
+from bindspace.contract.errors import UserError
 from bindspace.data.manifest import (
     Manifest,
     broken_pairs,
@@ -15,8 +17,6 @@ from bindspace.data.manifest import (
     split_validation,
     write_manifest,
 )
-from bindspace.errors import UserError
-from bindspace.settings import Pair, Source
 
 
 def load(path: Path, rows: list[dict[str, Any]], modalities: list[str] | None = None, **source: Any) -> Manifest:
@@ -67,7 +67,7 @@ def test_duplicate_ids_are_named_with_their_rows(tmp_path: Path) -> None:
 def test_a_manifest_without_any_selected_column_says_what_it_has_and_what_is_needed(tmp_path: Path) -> None:
     rows = [{"id": "1", "tuch": "x", "tuch.unit": "N", "label": "b"}]
     with pytest.raises(
-        UserError, match=r"needs columns touch or words; .*'touch': did you mean 'tuch'\? \(there is: tuch\)"
+        UserError, match=r"needs columns touch or words; .*'touch': did you mean 'tuch'\? \(available: tuch\)"
     ):
         load(tmp_path / "m.jsonl", rows)
 
@@ -111,7 +111,7 @@ def test_attributes_are_what_is_neither_reserved_nor_of_a_modality(tmp_path: Pat
 def test_columns_of_installed_modalities_are_no_attributes_even_when_not_selected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bindspace.registry.installed", lambda: {"heat": []})
+    monkeypatch.setattr("bindspace.contract.registry.installed", lambda: {"heat": []})
     manifest = load(tmp_path / "m.jsonl", [{"id": "1", "touch": "x", "heat": "y", "heat.unit": "K", "colour": "red"}])
     assert manifest.attributes(["touch"]) == ["colour"]
 

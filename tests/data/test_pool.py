@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bindspace.contract.errors import UserError
 from bindspace.data import Reader, load_pool
-from bindspace.errors import UserError
 
 
 def test_a_pool_holds_the_events_that_hold_all_modalities(configs, folder) -> None:

@@ -9,10 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from bindspace import BadSample, Cell, Source
 from bindspace.data.manifest import Manifest, write_manifest
 from bindspace.data.reading import Column, Reader, evaluation_batches, open_cell, read_cell, size_of
-from bindspace.modality import BadSample, Cell
-from bindspace.settings import Source
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from bindspace import BadSample, Pair, Source
+from bindspace.contract.errors import UserError
 from bindspace.data import Column, Manifest, Reader, TrainBatches, load_pool
 from bindspace.data.shard_index import index_tars
 from bindspace.data.shard_writing import write_shards
 from bindspace.data.shards import Shards
 from bindspace.data.tables import write_manifest
-from bindspace.errors import UserError
-from bindspace.modality import BadSample
-from bindspace.settings import Pair, Source
 from bindspace_audio import AudioConfig
 from bindspace_image import ImageConfig
 from bindspace_text import TextConfig

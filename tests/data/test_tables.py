@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bindspace.contract.errors import UserError
 from bindspace.data.tables import alternatives, find_manifest, parse_table, table_bytes, write_manifest
-from bindspace.errors import UserError
 
 ROWS = [
     {"id": "007", "image": "a.jpg", "audio.rate": 16000, "audio.mono": True, "text": ["a ball", 'says "thud", twice']},

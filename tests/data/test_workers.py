@@ -9,10 +9,9 @@ import signal
 import pytest
 import torch
 
-from bindspace.data import BindData
-from bindspace.data.module import one_sentence
-from bindspace.errors import PluginError, UserError
-from bindspace.settings import DataSettings, Pair
+from bindspace.contract.errors import PluginError, UserError
+from bindspace.data.module import BindData, one_sentence
+from bindspace.settings.run import DataSettings, Pair
 
 
 def loader(source, configs, workers: int = 2):

@@ -15,14 +15,15 @@ import soundfile
 import torch
 from PIL import Image
 
-from bindspace import registry
+from bindspace import Source
 from bindspace.benchmark.cell import Kept
 from bindspace.benchmark.emergent import run_benchmark
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
 from bindspace.data import load_pool
-from bindspace.errors import UserError
 from bindspace.integrations.mteb import MtebModel
-from bindspace.settings import BenchmarkSettings, Source
-from bindspace.space import Space
+from bindspace.settings.run import BenchmarkSettings
+from bindspace.space.space import Space
 
 pytestmark = pytest.mark.filterwarnings("ignore:::(?!bindspace)")  # mteb and what it imports
 NAMES = ("image", "text", "audio")

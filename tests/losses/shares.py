@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch.nn import functional as F
 
 from bindspace.losses import info_nce, siglip, tiles
-from bindspace.training.distributed import ProcessRanks
+from bindspace.training.ranks import ProcessRanks
 
 COUNTS = {2: [[4, 3], [0, 6]], 3: [[5, 0, 2], [1, 4, 3]]}  # rows of each rank
 DIM = 8

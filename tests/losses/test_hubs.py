@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bindspace.losses.hubs import hub_direction
+from bindspace.losses.hubness import hub_direction
 
 
 def points(count: int, dim: int = 8, seed: int = 0) -> torch.Tensor:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from bindspace.losses import info_nce, info_nce_plain, siglip, siglip_plain, tiles
-from bindspace.losses.watch import hit_rate, mean_negatives
+from bindspace.losses.monitoring import hit_rate, mean_negatives
 
 TEMPERATURES = st.sampled_from([0.005, 0.01, 0.02, 0.07, 0.5, 5.0])
 

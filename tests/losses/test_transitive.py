@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from bindspace.losses.transitive import perplexity, placed, proxies
+from bindspace.losses.distillation import perplexity, placed, proxies
 
 
 def rows(count: int, seed: int, dim: int = 5) -> torch.Tensor:

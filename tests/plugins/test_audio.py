@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from bindspace.modality import BadSample
-from bindspace.space import read_item
+from bindspace import BadSample
+from bindspace.space.space import read_item
 from bindspace_audio import AudioConfig, Trunk
 
 FORMATS = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
@@ -381,7 +381,7 @@ def test_of_a_long_file_little_more_than_the_fragment_is_read(tmp_path, monkeypa
     soundfile.write(path, wave, 16000, format=form, subtype="PCM_16")
     monkeypatch.setattr(Path, "open", lambda self, mode="r": Counted(self, mode))
     resampled = []
-    monkeypatch.setattr("bindspace.sounds.resampled", lambda wave, *_: resampled.append(len(wave)) or wave)
+    monkeypatch.setattr("bindspace.io.sounds.resampled", lambda wave, *_: resampled.append(len(wave)) or wave)
     Counted.total = 0
     sample = AudioConfig(rate=8000).read(path, {"t": (30.0, 32.0)})
     assert len(sample) == 2 * 16000

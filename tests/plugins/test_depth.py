@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
-from bindspace.modality import BadSample
-from bindspace.picture_config import Trunk
+from bindspace import BadSample
+from bindspace.modules.picture_config import Trunk
 from bindspace_depth import DepthConfig, Unit
 from bindspace_image import ImageConfig
 from bindspace_thermal import ThermalConfig
@@ -80,7 +80,7 @@ def test_depth_in_the_wrong_unit_is_refused_with_both_sides_and_the_setting() ->
 
 
 def test_an_unknown_unit_is_answered_with_the_choices() -> None:
-    with pytest.raises(BadSample, match=r"unknown unit of depth 'mmm': did you mean 'mm'\? \(there is: cm, m, mm\)"):
+    with pytest.raises(BadSample, match=r"unknown unit of depth 'mmm': did you mean 'mm'\? \(available: cm, m, mm\)"):
         CONFIG.read(metres(), {"unit": "mmm"})
 
 

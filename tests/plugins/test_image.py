@@ -11,8 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from bindspace.modality import BadSample
-from bindspace.picture_config import Trunk
+from bindspace import BadSample
+from bindspace.modules.picture_config import Trunk
 from bindspace_image import MEAN, STD, ImageConfig
 
 CONFIG = ImageConfig()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bindspace.modality import BadSample
+from bindspace import BadSample
 from bindspace_imu import ImuConfig, Trunk
 from bindspace_imu.encoder import robust
 from bindspace_imu.reading import resampled

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bindspace.bundle import load, save
-from bindspace.errors import UserError
-from bindspace.modality import BadSample
-from bindspace.space import Space
+from bindspace import BadSample
+from bindspace.contract.errors import UserError
+from bindspace.space.bundle import load, save
+from bindspace.space.space import Space
 
 open_clip = pytest.importorskip("open_clip")
 
@@ -392,7 +392,7 @@ def test_the_folder_of_another_model_is_refused(tmp_path):
 
 
 def test_a_space_of_something_else_is_not_exported(tmp_path):
-    from bindspace.modality import Head
+    from bindspace.contract.modality import Head
 
     format_, path = OpenClipFormat(model="tiny"), tmp_path / "x.safetensors"
     with pytest.raises(UserError, match="the image tower of the space is tiny-wide: write model=tiny-wide"):

@@ -14,7 +14,7 @@ from PIL import Image
 
 import bindspace
 from bindspace.cli import main
-from bindspace.settings import OptimSettings, Pair
+from bindspace.settings.run import OptimSettings, Pair
 
 open_clip = pytest.importorskip("open_clip")
 from bindspace_openclip.formats import OpenClipFormat  # noqa: E402

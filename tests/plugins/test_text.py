@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bindspace.errors import UserError
-from bindspace.modality import BadSample
+from bindspace import BadSample
+from bindspace.contract.errors import UserError
 from bindspace_text import TextConfig, bucket_pair, words
 
 

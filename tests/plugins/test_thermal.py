@@ -11,8 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from bindspace.modality import BadSample
-from bindspace.picture_config import Trunk
+from bindspace import BadSample
+from bindspace.modules.picture_config import Trunk
 from bindspace_thermal import ThermalConfig, Unit
 
 CONFIG = ThermalConfig()
@@ -95,7 +95,7 @@ def test_temperatures_in_the_wrong_unit_are_refused_with_both_sides_and_the_sett
 
 def test_an_unknown_unit_is_answered_with_the_choices() -> None:
     with pytest.raises(
-        BadSample, match=r"unknown unit of temperature 'kelvn': did you mean 'kelvin'\? \(there is: celsius, "
+        BadSample, match=r"unknown unit of temperature 'kelvn': did you mean 'kelvin'\? \(available: celsius, "
     ):
         CONFIG.read(celsius(), {"unit": "kelvn"})
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bindspace import registry
-from bindspace.errors import UserError
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
 from bindspace_world import _KNOWN, MODALITIES, Combinations, WorldConfig
 from bindspace_world.arithmetic import Draws, cosine, exp2, log2, sine
 from bindspace_world.attributes import ATTRIBUTES, HELD_OUT, draw_events

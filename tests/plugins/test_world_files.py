@@ -14,8 +14,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from bindspace import registry
-from bindspace.errors import UserError
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
 from bindspace_world import MODALITIES, WorldConfig, writing
 from bindspace_world.attributes import draw_events
 from bindspace_world.pool import new_folder

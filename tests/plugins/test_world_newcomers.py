@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_world_files import digests, read_rows, small
 
-from bindspace import registry
 from bindspace.benchmark.emergent import run_benchmark
+from bindspace.contract import registry
+from bindspace.contract.errors import PluginError, UserError
 from bindspace.data import load_pool
-from bindspace.errors import PluginError, UserError
-from bindspace.settings import BenchmarkSettings
-from bindspace.space import Space
+from bindspace.settings.run import BenchmarkSettings
+from bindspace.space.space import Space
 from bindspace_world import WorldConfig, writing
 from bindspace_world.newcomers import Maker
 
@@ -19,7 +19,7 @@ TOUCH = """
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
-from bindspace.modality import Cell, ModalityConfig
+from bindspace import Cell, ModalityConfig
 @dataclass(kw_only=True)
 class TouchConfig(ModalityConfig):
     modality: ClassVar[str] = "touch"

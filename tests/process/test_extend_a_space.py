@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from installing import write_distribution
 
-from bindspace import registry
-from bindspace.bundle import load
 from bindspace.cli import main
+from bindspace.contract import registry
+from bindspace.space.bundle import load
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import linecache
 import pytest
 from broken import BROKEN
 
-from bindspace.errors import PluginError
+from bindspace.contract.errors import PluginError
 from bindspace.testing import all_checks, check_modality
 from bindspace.testing.kit import FAILED, NOT_APPLICABLE, PASSED, WIDTH, run_check
 from bindspace.testing.training_checks import least_beyond_chance

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from bindspace.modality import BadSample, ModalityConfig
+from bindspace import BadSample, ModalityConfig
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class ThingConfig(ModalityConfig):
         import numpy as np
         import torch
 
-        from bindspace.sequences import check_augment, cut_clips, pad_rows
+        from bindspace.io.sequences import check_augment, cut_clips, pad_rows
 
         check_augment(augment)
         rows, owner = cut_clips(samples, self.clip, 3, seeds)

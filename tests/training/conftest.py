@@ -11,6 +11,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(autouse=True)
 def _quiet_lightning():
     """Lightning warns of what these tests do on purpose: few workers, towers in evaluation mode."""
-    from bindspace.training.quiet import quiet
+    from bindspace.training.logging import quiet
 
     quiet()

@@ -10,7 +10,7 @@ import pytest
 from examples import write_examples
 
 from bindspace.cli import main
-from bindspace.errors import UserError
+from bindspace.contract.errors import UserError
 from bindspace.training.callbacks import SaveLast
 
 QUICK = [

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from bindspace import Cell, ModalityConfig
 from bindspace.data import Batch
-from bindspace.modality import Cell, ModalityConfig
-from bindspace.space import Space
+from bindspace.space.space import Space
 
 WIDTH = 6
 

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from bindspace import Source
 from bindspace.data.tables import write_manifest
-from bindspace.settings import (
+from bindspace.settings.run import (
     BenchmarkSettings,
     DataSettings,
     LoggerSettings,
     OptimSettings,
-    Source,
-    Stage,
+    StageSettings,
     TrainerSettings,
     TrainRun,
 )
@@ -49,28 +49,28 @@ def toys_on_disk(install_toys, tmp_path):
 
 
 def measured(toys, data, folder):
+    from bindspace.cli.measuring import measure
+    from bindspace.settings import check_run
     from bindspace.training.run import train
 
     folder.mkdir()
     calm = {"depth": toys.Depth(dropout=0.0), "width": 32}
-    train(
-        TrainRun(
-            dim=16,
-            pivot="vector",
-            modality={
-                "vector": toys.VectorConfig(**calm),
-                "curve": toys.CurveConfig(**calm),
-                "words": toys.WordsConfig(buckets=512),
-            },
-            data=data,
-            optim=OptimSettings(lr=1e-2),
-            stages=[Stage("joint", 120)],
-            trainer=TrainerSettings(accelerator="cpu", threads=1, progress=False),
-            logger=LoggerSettings(tensorboard=False),
-            benchmark=BenchmarkSettings(permutations=500),
-        ),
-        folder,
+    run = TrainRun(
+        dim=16,
+        pivot="vector",
+        modality={
+            "vector": toys.VectorConfig(**calm),
+            "curve": toys.CurveConfig(**calm),
+            "words": toys.WordsConfig(buckets=512),
+        },
+        data=data,
+        optim=OptimSettings(lr=1e-2),
+        stages=[StageSettings("joint", 120)],
+        trainer=TrainerSettings(accelerator="cpu", threads=1, progress=False),
+        logger=LoggerSettings(tensorboard=False),
+        benchmark=BenchmarkSettings(permutations=500),
     )
+    measure(run, train(run, check_run(run), folder), folder)
     report = json.loads((folder / "benchmark" / "report.json").read_text())
     return {(cell["query"], cell["gallery"]): cell for cell in report["pairs"]}
 

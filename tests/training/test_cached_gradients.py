@@ -13,9 +13,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from plain import ByHand, KeepGradients, Left, Middle, Right, plain_batch, plain_space, quiet_trainer
 from torch import nn
 
-from bindspace.errors import UserError
-from bindspace.modality import Tune
-from bindspace.settings import OptimSettings, Pair
+from bindspace import Tune
+from bindspace.contract.errors import UserError
+from bindspace.settings.run import OptimSettings, Pair
 from bindspace.training import BindModule
 from bindspace.training.cached_gradients import CachedGradients, split
 
@@ -201,8 +201,8 @@ def test_two_ranks_with_chunks_give_the_gradients_of_one_process_without(tmp_pat
 
 
 def test_a_chunk_that_holds_the_whole_batch_has_no_effect_and_says_so():
-    from bindspace.settings import DataSettings, TrainerSettings, TrainRun
-    from bindspace.training.remarks import warn_of_batches
+    from bindspace.settings.run import DataSettings, TrainerSettings, TrainRun
+    from bindspace.training.warnings import warn_of_batches
 
     run = TrainRun(data=DataSettings(batch=64), trainer=TrainerSettings(micro_batch=32, devices=2))
     with pytest.warns(UserWarning, match="trainer.micro_batch=32 has no effect: a rank's share of a batch is 32"):

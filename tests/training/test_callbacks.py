@@ -4,7 +4,7 @@ import lightning as L
 import torch
 from plain import ByHand, Left, plain_batch, plain_space, quiet_trainer
 
-from bindspace.settings import Pair
+from bindspace import Pair
 from bindspace.training import BindModule
 from bindspace.training.callbacks import SaveLast
 

@@ -5,8 +5,8 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from plain import ByHand, KeepGradients, Left, plain_batch, plain_space, quiet_trainer
 
-from bindspace.modality import Lora, Tune
-from bindspace.settings import LossKind, LossSettings, Pair
+from bindspace.contract.modality import Lora, Tune
+from bindspace.settings.run import LossKind, LossSettings, Pair
 from bindspace.training import BindModule
 
 PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5)]

@@ -12,9 +12,9 @@ from examples import write_examples
 from making import QUICK
 
 import bindspace
-from bindspace.bundle import load
 from bindspace.cli import main
-from bindspace.errors import UserError
+from bindspace.contract.errors import UserError
+from bindspace.space.bundle import load
 from bindspace.training.callbacks import SaveLast
 
 STEPS = "stages=[{name: only, steps: 9}]"
@@ -89,10 +89,11 @@ def test_the_report_says_what_was_kept(base, capsys):
 
 
 def test_vectors_that_changed_would_be_said_to_have_changed(base):
-    from bindspace.benchmark.report import render_markdown
-    from bindspace.benchmark.retention import retention
+    from bindspace.benchmark.report.report import render_markdown
+    from bindspace.benchmark.tasks.retention import retention
+    from bindspace.contract.dataset import Source
     from bindspace.data import load_pool
-    from bindspace.settings import BenchmarkSettings, Source
+    from bindspace.settings.run import BenchmarkSettings
 
     ancestor, space = load(base), load(base)
     with torch.no_grad():

@@ -9,12 +9,12 @@ import torch
 from plain import Encoder, Left, plain_space
 from torch import nn
 
-from bindspace.errors import UserError
-from bindspace.modality import ModalityConfig
-from bindspace.settings import TrainerSettings
-from bindspace.space import Space
-from bindspace.towers import conv_trunk
-from bindspace.training.faster import faster
+from bindspace import ModalityConfig
+from bindspace.contract.errors import UserError
+from bindspace.modules.trunks import conv_trunk
+from bindspace.settings.run import TrainerSettings
+from bindspace.space.space import Space
+from bindspace.training.acceleration import faster
 
 NEEDS_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 

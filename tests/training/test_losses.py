@@ -4,7 +4,7 @@ import pytest
 from plain import ByHand, plain_batch, plain_space, quiet_trainer
 
 from bindspace.losses import contrastive, sigmoid
-from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair
+from bindspace.settings.run import LossKind, LossSettings, OptimSettings, Pair
 from bindspace.training import BindModule
 
 STAR = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5)]

@@ -9,18 +9,18 @@ from making import killed_after, train_star, write_star
 from plain import ByHand, Left, Middle, Right, plain_batch, plain_space, quiet_trainer
 from torch.nn import functional as F
 
-from bindspace.bundle import load
+from bindspace import Head
 from bindspace.cli import main
-from bindspace.errors import UserError
-from bindspace.heads import WIDER
+from bindspace.contract.errors import UserError
 from bindspace.losses import content_keys, info_nce
-from bindspace.modality import Head
-from bindspace.settings import Hubs, LossSettings, Pair, Teach, TeachForm, TrainRun
-from bindspace.teach import check_hubs
+from bindspace.modules.heads import WIDER
+from bindspace.settings.distillation import check_hubs
+from bindspace.settings.run import Hubs, LossSettings, Pair, Teach, TeachForm, TrainRun
+from bindspace.space.bundle import load
 from bindspace.training import BindModule
-from bindspace.training.landmarks import Landmarks
-from bindspace.training.module import Side
-from bindspace.training.teaching import Teacher
+from bindspace.training.distillation import Teacher
+from bindspace.training.references import Landmarks
+from bindspace.training.sides import Side
 
 ASKED = ["modality.curve.head=metric", "loss.hubs.of=words", "loss.hubs.landmarks=20"]
 HELD = {name: list(range(6)) for name in ("middle", "left", "right")}

@@ -4,10 +4,10 @@ import pytest
 import torch
 from plain import ByHand, Left, Middle, Right, plain_batch, plain_space, quiet_trainer
 
-from bindspace.errors import UserError
+from bindspace import Tune
+from bindspace.contract.errors import UserError
 from bindspace.losses import info_nce
-from bindspace.modality import Tune
-from bindspace.settings import LossSettings, OptimSettings, Pair
+from bindspace.settings.run import LossSettings, OptimSettings, Pair
 from bindspace.training import BindModule
 
 STAR = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5, temperature=0.2)]

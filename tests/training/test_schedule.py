@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from bindspace.errors import UserError
-from bindspace.settings import Pair, Stage
-from bindspace.training.schedule import resolve, warmup_cosine
+from bindspace.contract.errors import UserError
+from bindspace.settings.run import Pair, StageSettings
+from bindspace.training.stages import resolve, warmup_cosine
 
 STAR = [Pair(["image", "text"]), Pair(["image", "audio"]), Pair(["image", "depth"])]
-PIVOT_FIRST = [Stage("pivot", 600, ["image-text"]), Stage("bind", 300, ["rest"], ["done"])]
+PIVOT_FIRST = [StageSettings("pivot", 600, ["image-text"]), StageSettings("bind", 300, ["rest"], ["done"])]
 HOLDS = [{"image", "text"}, {"image", "audio"}, {"image", "depth"}]
 
 
@@ -23,18 +23,18 @@ def test_the_pivot_comes_first_and_then_stands_still_for_the_rest():
 
 def test_a_stage_may_have_a_batch_of_its_own():
     stages = [replace(PIVOT_FIRST[0], batch=256), PIVOT_FIRST[1]]
-    assert [phase.batch for phase in resolve(stages, STAR, "image", HOLDS, [1.0] * 3)] == [256, None]
+    assert [stage.batch for stage in resolve(stages, STAR, "image", HOLDS, [1.0] * 3)] == [256, None]
 
 
 def test_a_stage_of_which_no_pair_is_listed_is_left_out():
-    phases = resolve(PIVOT_FIRST, [Pair(["audio", "text"])], "image", [{"audio", "text"}], [1.0])
-    assert [(phase.name, phase.freeze, phase.steps) for phase in phases] == [("bind", [], 300)]
+    stages = resolve(PIVOT_FIRST, [Pair(["audio", "text"])], "image", [{"audio", "text"}], [1.0])
+    assert [(stage.name, stage.freeze, stage.steps) for stage in stages] == [("bind", [], 300)]
 
 
 def test_a_pair_is_found_under_either_order_of_its_names():
-    stage = Stage("only", 10, ["text-image"])
-    phases = resolve([stage], [Pair(["image", "text"])], "image", [{"image", "text"}], [1.0])
-    assert phases[0].pairs[0].of == ["image", "text"]
+    stage = StageSettings("only", 10, ["text-image"])
+    stages = resolve([stage], [Pair(["image", "text"])], "image", [{"image", "text"}], [1.0])
+    assert stages[0].pairs[0].of == ["image", "text"]
 
 
 def test_a_pair_that_no_source_holds_is_named_with_the_columns_it_needs():
@@ -48,7 +48,7 @@ def test_a_pair_that_no_stage_trains_is_named():
 
 
 def test_a_stage_that_freezes_all_its_members_is_refused():
-    stages = [Stage("joint", 10), Stage("again", 10, ["all"], ["done"])]
+    stages = [StageSettings("joint", 10), StageSettings("again", 10, ["all"], ["done"])]
     with pytest.raises(UserError, match=r"in stage 'again' both towers of .* stand still: nothing is left to train"):
         resolve(stages, STAR, "image", HOLDS, [1.0] * 3)
 
@@ -64,19 +64,17 @@ def test_the_learning_rate_rises_to_one_and_falls_to_zero():
 
 
 def test_pairs_of_two_towers_that_stand_still_are_left_out_of_a_stage_with_a_word():
-    stage = Stage("joint", 10)
+    joint = StageSettings("joint", 10)
+    stages = [StageSettings("only", 5, ["image-text"]), StageSettings("joint", 10, ["all"], ["image", "text"])]
     with pytest.warns(UserWarning, match="both towers of image-text stand still: the pair is left out"):
-        (phase,) = resolve(
-            [Stage("only", 5, ["image-text"]), Stage("joint", 10, ["all"], ["image", "text"])], STAR, "image", HOLDS,
-            [1.0] * 3,
-        )[1:]  # fmt: skip
-    assert [pair.of for pair in phase.pairs] == [["image", "audio"], ["image", "depth"]]
+        (stage,) = resolve(stages, STAR, "image", HOLDS, [1.0] * 3)[1:]
+    assert [pair.of for pair in stage.pairs] == [["image", "audio"], ["image", "depth"]]
     with pytest.raises(UserError, match="in stage 'joint' both towers of image-text stand still: nothing is left"):
-        resolve([stage], STAR[:1], "image", HOLDS, [1.0] * 3, {"image", "text"})
+        resolve([joint], STAR[:1], "image", HOLDS, [1.0] * 3, {"image", "text"})
 
 
 def test_a_pair_that_stands_still_in_every_stage_is_missed():
-    stage = Stage("joint", 10, ["all"], ["image", "text"])
+    stage = StageSettings("joint", 10, ["all"], ["image", "text"])
     with (
         pytest.warns(UserWarning, match="image-text stand still"),
         pytest.raises(UserError, match="no stage trains image-text"),

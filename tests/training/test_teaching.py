@@ -15,16 +15,17 @@ from lightning.pytorch.strategies import DDPStrategy
 from making import killed_after, train_star, write_star
 from plain import ByHand, Left, plain_batch, plain_space, quiet_trainer
 
-from bindspace.bundle import load
+from bindspace import Source
 from bindspace.cli import main
+from bindspace.contract.errors import UserError
 from bindspace.data import BadRows, Batch, Manifest
 from bindspace.data.reading import Medium
-from bindspace.errors import UserError
-from bindspace.ledger import Ledger
-from bindspace.settings import Pair, Source, Teach, TeachForm, TrainRun
+from bindspace.ledger.ledger import Ledger
+from bindspace.settings.run import Pair, Teach, TeachForm, TrainRun
+from bindspace.space.bundle import load
 from bindspace.training import BindModule
-from bindspace.training.landmarks import Landmarks, drawn, find_landmarks
-from bindspace.training.teaching import Teacher, check_teachers
+from bindspace.training.distillation import Teacher, check_teachers
+from bindspace.training.references import Landmarks, drawn, find_landmarks
 
 TEACH = "teach=[{of: [curve,words], weight: 2.0, landmarks: 20}]"
 

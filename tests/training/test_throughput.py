@@ -7,8 +7,8 @@ import json
 import pytest
 from plain import ByHand, plain_batch, plain_space, quiet_trainer
 
+from bindspace import Pair
 from bindspace.data import Batch
-from bindspace.settings import Pair
 from bindspace.training import BindModule, throughput
 from bindspace.training.throughput import ReportThroughput, StepClock, advice, figures, table
 

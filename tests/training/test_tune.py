@@ -11,13 +11,14 @@ import torch
 from plain import ByHand, Encoder, Left, Middle, Right, plain_batch, plain_space, quiet_trainer
 from torch import nn
 
-from bindspace import registry
-from bindspace.errors import UserError
-from bindspace.lora import add_adapters, has_adapters, merge_adapters, plain_state
-from bindspace.modality import Lora, Tune
-from bindspace.settings import OptimSettings, Pair
-from bindspace.space import Space, Tower
-from bindspace.towers import conv_trunk, vit_trunk
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
+from bindspace.contract.modality import Lora, Tune
+from bindspace.modules.adapters import add_adapters, has_adapters, merge_adapters
+from bindspace.modules.trunks import conv_trunk, vit_trunk
+from bindspace.settings.run import OptimSettings, Pair
+from bindspace.space.merging import plain_state
+from bindspace.space.space import Space, Tower
 from bindspace.training import BindModule
 from bindspace.training.callbacks import SaveLast, Validate
 from bindspace.training.freezing import fingerprint, never_moved, set_trainable
@@ -130,7 +131,7 @@ def test_layers_that_take_no_useful_adapter_are_left_out():
         (
             lambda: vit_trunk(1, 16, 8, 8, depth=1, heads=2),
             Lora(rank=2, targets=["qkv", "projj"]),
-            r"here.targets: unknown layer 'projj': did you mean 'proj'\? \(there is: fc1, fc2, proj, qkv\)",
+            r"here.targets: unknown layer 'projj': did you mean 'proj'\? \(available: fc1, fc2, proj, qkv\)",
         ),
         (
             lambda: nn.EmbeddingBag(4, 4),

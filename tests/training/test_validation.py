@@ -11,8 +11,8 @@ import torch
 from examples import write_examples
 from making import QUICK
 
-from bindspace.bundle import load
 from bindspace.cli import main
+from bindspace.space.bundle import load
 
 STAGES = "stages=[{name: a, steps: 6, pairs: [vector-words]},{name: b, steps: 6, pairs: [rest], freeze: [done]}]"
 

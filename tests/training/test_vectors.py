@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import nn
 
+from bindspace import BadSample, Cell, ModalityConfig, Pair
+from bindspace.contract.dataset import Augment, Source
+from bindspace.contract.errors import UserError
 from bindspace.data import BadRows, Manifest, TrainBatches, load_pool
 from bindspace.data.tables import write_manifest
-from bindspace.errors import UserError
-from bindspace.modality import BadSample, Cell, ModalityConfig
-from bindspace.settings import Augment, Pair, Source
-from bindspace.space import Space
-from bindspace.tower_key import tower_key
-from bindspace.training.vectors import cache_vectors
-from bindspace.vector_cache import VectorCache, embed_items, open_caches
+from bindspace.space.space import Space
+from bindspace.vectors.cache import VectorCache
+from bindspace.vectors.embedding import cache_vectors, embed_items, open_caches
+from bindspace.vectors.key import tower_key
 
 EVENTS = 20
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from bindspace import registry
 from bindspace.cli import main
+from bindspace.contract import registry
 
 
 def random_space(names: Sequence[str], dim: int = 16) -> Path:
     """A space of the plugins' cheap instances, as they come from the random generator, as the folder `space`."""
-    from bindspace.bundle import save
-    from bindspace.ledger import Ledger
-    from bindspace.space import Space
+    from bindspace.ledger.ledger import Ledger
+    from bindspace.space.bundle import save
+    from bindspace.space.space import Space
 
     torch.manual_seed(0)
     kinds = {name: registry.load(name) for name in names}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from owned_files import read_test, write
 
-from bindspace.errors import AbsentError, UserError
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace_datasets import ego4d
 from bindspace_datasets.ego4d import Ego4dConfig, Video, cut_window, moments, read_imu, window_starts
 from bindspace_imagebind.imu import ImuImagebindConfig

@@ -1,7 +1,7 @@
 import pytest
 from owned_files import colours, picture, read_test, write
 
-from bindspace.errors import AbsentError, UserError
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace_datasets.imagenet import ImageNetConfig, clip_names
 from bindspace_image import ImageConfig
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from owners_sounds import clotho, esc50, vggsound
 
-from bindspace import registry
 from bindspace.cli import main
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
 from bindspace.data import Manifest
-from bindspace.errors import UserError
 from bindspace_datasets.clotho import ClothoConfig
 from bindspace_datasets.esc50 import Esc50Config
 from bindspace_datasets.layout import clip_in, files_by_stem
@@ -33,7 +33,7 @@ def first_row(config):
 
 
 def test_a_split_that_the_owner_does_not_have_is_unknown(tmp_path):
-    with pytest.raises(UserError, match=r"unknown split of Clotho 'tests': did you mean 'test'\? \(there is: test, tr"):
+    with pytest.raises(UserError, match=r"unknown split of Clotho 'tests': did you mean 'test'\? \(available: test"):
         list(ClothoConfig(folder=str(clotho(tmp_path))).rows("tests"))
 
 

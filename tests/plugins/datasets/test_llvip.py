@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from owned_files import colours, picture, read_test, write
 
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace.data.fragments import split_fragment
-from bindspace.errors import AbsentError, UserError
 from bindspace_datasets.llvip import LlvipConfig
 from bindspace_image import ImageConfig
 from bindspace_imagebind.maps import ThermalImagebindConfig

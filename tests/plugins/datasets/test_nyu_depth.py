@@ -5,7 +5,7 @@ import pytest
 from owned_files import read_test
 from PIL import Image
 
-from bindspace.errors import AbsentError, UserError
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace_datasets.nyu_depth import COMMON, OTHER, NyuDepthConfig
 from bindspace_depth import DepthConfig
 from bindspace_imagebind.maps import DepthImagebindConfig

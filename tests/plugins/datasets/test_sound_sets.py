@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from owners_sounds import SETS, audiocaps, audioset, clotho, esc50, msrvtt, table, tone, vggsound
 
-from bindspace import registry
+from bindspace import Source
 from bindspace.cli import main
+from bindspace.contract import registry
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace.data import load_pool
-from bindspace.errors import AbsentError, UserError
-from bindspace.settings import Source
 from bindspace_datasets.audiocaps import AudiocapsConfig
 from bindspace_datasets.audioset import AudiosetConfig
 from bindspace_datasets.clotho import ClothoConfig

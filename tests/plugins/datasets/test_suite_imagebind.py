@@ -100,7 +100,7 @@ def test_the_same_folder_measured_again_gives_the_same_report():
         (["suite=imagebind", "data_root=.", "data.test=[{path: x}]"], "a table of published results has data sets of"),
         (["suite=imagebind", "data_root=.", "data=world"], "a table of published results has data sets of its own"),
         (["data_root=.", "data=world"], "data_root has no effect without a table of published results: choose one"),
-        (["suite=imagebnd", "data_root=."], "unknown suite 'imagebnd': did you mean 'imagebind'?"),
+        (["suite=imagebnd", "data_root=."], "unknown option of suite 'imagebnd': did you mean 'imagebind'?"),
     ],
 )
 def test_a_suite_without_its_data_or_with_others_is_refused(arguments, sentence, capsys):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from owned_files import colours, picture, read_test, write
 
-from bindspace.errors import AbsentError, UserError
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace_datasets.sunrgbd import CLASSES, SunRgbdConfig
 from bindspace_depth import DepthConfig
 from bindspace_image import ImageConfig

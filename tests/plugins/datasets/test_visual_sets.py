@@ -1,10 +1,10 @@
 import pytest
 from owned_files import colours, picture, write
 
-from bindspace import registry
 from bindspace.cli import main
+from bindspace.contract import registry
+from bindspace.contract.errors import AbsentError, UserError
 from bindspace.data.tables import parse_table
-from bindspace.errors import AbsentError, UserError
 
 SETS = ["nyu_depth", "sunrgbd", "llvip", "ego4d", "flickr30k", "coco", "coco2017", "imagenet"]
 

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 import bindspace
-from bindspace import registry
-from bindspace.bundle import save
 from bindspace.cli import main
-from bindspace.errors import UserError
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
+from bindspace.space.bundle import save
 from bindspace_imagebind import format as format_module
 from bindspace_imagebind.format import CONFIGS, ImagebindFormat, load_space, official
 from bindspace_imagebind.keys import MASK, modality_of, official_names
@@ -157,7 +157,7 @@ def test_what_is_missing_unexpected_or_of_another_shape_is_named(official_weight
 
 
 def test_a_tower_is_trained_from_the_checkpoint_its_settings_name(official_weights):
-    from bindspace.space import Space
+    from bindspace.space.space import Space
 
     config = small_configs()["imu"]
     config.weights = str(official_weights)
@@ -169,7 +169,7 @@ def test_a_tower_is_trained_from_the_checkpoint_its_settings_name(official_weigh
 
 
 def test_spaces_of_other_towers_are_not_exported():
-    from bindspace.space import Space
+    from bindspace.space.space import Space
 
     plain = registry.load("depth")()
     with pytest.raises(UserError, match=r"depth is no ImageBind tower \(it is DepthConfig with head=linear\)"):
@@ -216,7 +216,7 @@ def test_a_wrong_modality_is_answered_with_the_closest(official_weights, tmp_pat
     torch.save(official_file({"depth": small_configs()["depth"]}), "depth.pth")
     code, _, err = run(capsys, "import", "imagebind", "weights=depth.pth", "out=space", "modality=[audio]")
     assert code == 2
-    assert "depth.pth holds nothing of audio (there is: depth): ask for those" in err
+    assert "depth.pth holds nothing of audio (available: depth): ask for those" in err
     assert [path.name for path in tmp_path.iterdir()] == ["depth.pth"]
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from imagebind_golden import HERE, numbers
 
-from bindspace.errors import UserError
-from bindspace.sounds import resampled
+from bindspace.contract.errors import UserError
+from bindspace.io.sounds import resampled
 from bindspace_imagebind import mel, pixels, tokenizer, video
 from bindspace_imagebind.audio import AudioImagebindConfig
 from bindspace_imagebind.image import ImageImagebindConfig

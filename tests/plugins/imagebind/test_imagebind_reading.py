@@ -14,10 +14,10 @@ import torch
 from imagebind_golden import small_configs
 from PIL import Image
 
-from bindspace import registry
-from bindspace.errors import UserError
-from bindspace.modality import BadSample, Head
-from bindspace.space import Space
+from bindspace import BadSample, Head
+from bindspace.contract import registry
+from bindspace.contract.errors import UserError
+from bindspace.space.space import Space
 from bindspace_imagebind import video
 from bindspace_imagebind.format import CONFIGS
 
@@ -75,7 +75,7 @@ def test_an_example_goes_through_a_space_alone_and_in_a_batch(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_space_is_saved_and_loaded_to_the_bit(name, tmp_path):
-    from bindspace.bundle import load, save
+    from bindspace.space.bundle import load, save
 
     config = small_configs()[name]
     space = Space({name: config}, 64, name).eval()

@@ -25,9 +25,9 @@ from imagebind_golden import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from bindspace.errors import UserError
-from bindspace.modality import Tune
-from bindspace.space import Space
+from bindspace import Tune
+from bindspace.contract.errors import UserError
+from bindspace.space.space import Space
 from bindspace_imagebind.format import CONFIGS
 from bindspace_imagebind.towers import Block
 

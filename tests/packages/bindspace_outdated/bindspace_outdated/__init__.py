@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bindspace.modality import ModalityConfig
+from bindspace import ModalityConfig
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from bindspace.modality import BadSample, Cell, ModalityConfig
+from bindspace import BadSample, Cell, ModalityConfig
 
 SCENES = ["a {} far away", "the {} again", "one {} and nothing else"]
 CONCEPTS = ["stone", "bell", "river", "engine", "bird", "glass", "drum", "wind", "footsteps", "clock"]
@@ -44,7 +44,7 @@ class SpellingConfig(ModalityConfig):
         """`parts`: in training, some are left out."""
         import numpy as np
 
-        from bindspace.sequences import check_augment, pad_rows
+        from bindspace.io.sequences import check_augment, pad_rows
 
         check_augment(augment)
         rows = [np.array(self._parts(text)[: self.length]) for text in samples]
@@ -62,7 +62,7 @@ class SpellingConfig(ModalityConfig):
         """`parts` (R, N) -> (R, width)."""
         from torch import nn
 
-        from bindspace.towers import load_weights
+        from bindspace.modules.trunks import load_weights
 
         class Encoder(nn.Module):
             def __init__(self, buckets, channels, width):

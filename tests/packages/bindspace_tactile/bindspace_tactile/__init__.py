@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from bindspace.modality import BadSample, ModalityConfig
+from bindspace import BadSample, ModalityConfig
 
 GAIN = {"none": 0.0, "weak": 0.05, "strong": 0.2}  # how much stronger or weaker a pad may feel in training
 
@@ -52,7 +52,7 @@ class TactileConfig(ModalityConfig):
         import numpy as np
         import torch
 
-        from bindspace.sequences import check_augment, cut_clips
+        from bindspace.io.sequences import check_augment, cut_clips
 
         check_augment(augment)
         clips, owner = cut_clips(samples, self.frames, self.clips, seeds)
@@ -66,7 +66,7 @@ class TactileConfig(ModalityConfig):
 
     def encoder(self, *, pretrained):
         """`pixels` (R, frames, 16, 16) -> (R, width)."""
-        from bindspace.towers import conv_trunk, load_weights
+        from bindspace.modules.trunks import conv_trunk, load_weights
 
         trunk = conv_trunk(self.frames, self.channels, stem=2, width=self.width)
         if pretrained and self.weights is not None:
@@ -77,7 +77,7 @@ class TactileConfig(ModalityConfig):
         """An NPY file of something that presses 1 to 3 times; the concept is its outline, and how often."""
         import numpy as np
 
-        from bindspace.pictures import example_field
+        from bindspace.io.pictures import example_field
 
         beat = np.linspace(0, 1, int(rng.integers(50, 200)))
         force = rng.uniform(20, 200) * np.sin(np.pi * (1 + concept % 3) * beat) ** 2
@@ -89,7 +89,7 @@ class TactileConfig(ModalityConfig):
         """Eight moments from left to right; dark is no pressure, pale the highest."""
         import numpy as np
 
-        from bindspace.pictures import coloured
+        from bindspace.io.pictures import coloured
 
         moments = sample[np.linspace(0, len(sample) - 1, 8).astype(int)]
         return coloured(np.hstack(moments), 0.0, float(sample.max())).resize((8 * 64, 64), 0)

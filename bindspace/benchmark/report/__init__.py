@@ -1,0 +1,1 @@
+"""A report of the benchmark: JSON, Markdown, HTML and pictures."""

@@ -1,0 +1,1 @@
+"""What the benchmark measures of a pool, one file each."""

@@ -1,0 +1,1 @@
+"""From the command line to a typed run. Hydra is known here and nowhere else."""

@@ -1,0 +1,7 @@
+"""The ledger: what the weights of a space have seen. NumPy only.
+
+`bindspace.ledger.file` says how it is kept."""
+
+from bindspace.ledger.ledger import Ledger, said
+
+__all__ = ["Ledger", "said"]

@@ -1,0 +1,40 @@
+"""What the stages of a run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bindspace.data import BadRows, Manifest
+from bindspace.settings import TrainRun
+from bindspace.space import Space
+from bindspace.training.stages import Stage
+
+
+@dataclass
+class Manifests:
+    """The manifests of a run."""
+
+    train: list[Manifest]
+    val: list[Manifest]
+
+
+@dataclass
+class Session:
+    """What the stages of a run share."""
+
+    run: TrainRun
+    folder: Path
+    space: Space
+    events: Manifests
+    bad: BadRows
+    still: set[str] = field(default_factory=set)  # what comes from the space that the run extends
+    stages: list[Stage] = field(default_factory=list)
+    rebuilt: dict[str, str] = field(default_factory=dict)  # fingerprints of what was read from files and never moves
+    throughput: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def cache(self) -> Path:
+        """Where vectors of frozen towers are kept: in the run's own folder unless another is named."""
+        return self.folder / "cache" if self.run.trainer.cache is None else Path(self.run.trainer.cache)
