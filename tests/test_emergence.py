@@ -107,10 +107,11 @@ def test_a_recipe_that_cannot_be_is_named(driver, tmp_path, fields, words):
         recipes_of(driver[0], tmp_path, f"  a: {{{fields}}}\n")
 
 
-def test_every_kept_line_of_the_rows_that_stay_belongs_to_a_recipe_as_it_is_now(driver):
+@pytest.mark.parametrize("file", ["runs.jsonl", "explore.jsonl"])
+def test_every_kept_line_belongs_to_a_recipe_as_it_is_now(driver, file):
     plan, runs, _ = driver
     recipes = plan.read_recipes()
-    kept = list(runs.lines(ROOT / "docs" / "emergence" / "runs.jsonl"))
+    kept = list(runs.lines(ROOT / "docs" / "emergence" / file))
     assert kept
     assert {(line["recipe"], line["key"]) for line in kept} <= {(each.name, each.key) for each in recipes.values()}
 
