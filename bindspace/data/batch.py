@@ -37,6 +37,7 @@ class Batch:
     bad: list[BadRow] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)  # by event, for the ledger
     seconds: dict[str, float] = field(default_factory=dict)  # spent on it by `read` and `prepare`, where it was made
+    pair: tuple[str, str] | None = None  # of the validation set: what the batch is for
 
     def spend(self, part: str, since: float) -> None:
         """Adds the time since then, a `perf_counter()`, to what a part has taken."""
@@ -56,11 +57,12 @@ class Batch:
         return Batch(
             self.source,
             self.ids,
-            move(self.rows),
+            self.rows,  # positions, which are looked up on the CPU
             move(self.digests),
             moved,
             move(self.vectors),
             self.bad,
             self.groups,
             self.seconds,
+            self.pair,
         )
