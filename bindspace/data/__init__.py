@@ -1,7 +1,7 @@
 """Data: manifests, reading, batches, pools. `bindspace.data.module` alone knows Lightning."""
 
 from bindspace.data.bad_rows import LISTING, BadRows
-from bindspace.data.batch import BadRow, Batch
+from bindspace.data.batch import BadRow, Batch, batch_of
 from bindspace.data.cached import CachedVectors
 from bindspace.data.dataset import TrainBatches
 from bindspace.data.folders import build_manifest
@@ -32,6 +32,7 @@ __all__ = [
     "Reader",
     "TrainBatches",
     "ValidationBatches",
+    "batch_of",
     "broken_pairs",
     "build_manifest",
     "cells_of",

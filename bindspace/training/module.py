@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from bindspace.contract import PluginError, TermConfig, UserError
-from bindspace.data import Batch
+from bindspace.contract import PluginError, TermConfig, UserError, unknown
+from bindspace.data import Batch, batch_of
 from bindspace.ledger import Ledger
 from bindspace.settings import OptimSettings, Pair, moving, pair_name, pair_term
-from bindspace.space import Space, Temperature
+from bindspace.space import Space, Temperature, Tower
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
 from bindspace.training.freezing import adapt, check_still, fingerprint, set_trainable, still_tensors, wholly_frozen
 from bindspace.training.groups import own_groups, tower_groups
@@ -90,6 +90,7 @@ class BindModule(L.LightningModule):
         self.recording = Recording(space, self.listed)
         self._seen: dict[str, int] = {}
         self._micro = 0  # batches of this optimiser step, where gradients are accumulated
+        self._given: tuple[Any, Any] = (None, None)  # the batch as it came, and as it is used
 
     def setup(self, stage: str) -> None:
         """Freezes what is to be frozen, before DDP looks: it sums over ranks only what has a gradient by then."""
@@ -124,19 +125,35 @@ class BindModule(L.LightningModule):
             set_trainable(self.space, self.still)
         return self
 
+    def _as_batch(self, batch: Any) -> Batch:
+        """A dictionary by modality of prepared tensors, or of what `prepare` returns, is a batch too."""
+        if isinstance(batch, Batch):
+            return batch
+        named = {name: {self._stream(name): x} if isinstance(x, Tensor) else x for name, x in dict(batch).items()}
+        return batch_of(named)
+
+    def _stream(self, name: str) -> str:
+        if name not in self.space.configs:
+            raise UserError(unknown("modality of this space", name, self.space.configs))
+        tower = self.space.towers[name]
+        assert isinstance(tower, Tower)
+        return tower.main_stream
+
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Random numbers of a batch depend on the seed, the step, the rank and its place in the step alone."""
         place = ((self.seed * 1_000_003 + self.first_step + self.global_step) * 1009 + self.global_rank) * 101
         torch.manual_seed(place + self._micro)
         self._micro += 1
-        self.recording.begin(batch)
+        self._given = batch, self._as_batch(batch)
+        self.recording.begin(self._given[1])
 
     def vectors(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors (n, dim) of what the batch holds, for a loss of one's own: encoded with gradient, or as cached.
 
         What gets gradient by them goes on record as paired with all that the batch holds; a term is told apart.
         """
-        return {name: self.recording.unaccounted(name, z) for name, z in self._vectors(batch).items()}
+        z = self._vectors(self._given[1] if batch is self._given[0] else self._as_batch(batch))
+        return {name: self.recording.unaccounted(name, vectors) for name, vectors in z.items()}
 
     def _vectors(self, batch: Batch) -> dict[str, Tensor]:
         with self.recording.accounted():
@@ -155,6 +172,7 @@ class BindModule(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The weighted sum of the terms on one batch. Collective: every rank calls it with its own share."""
+        batch = self._given[1] if batch is self._given[0] else self._as_batch(batch)
         with self._timed("encode"):
             z = self._vectors(batch)
         with self._timed("loss"), torch.autocast(self.device.type, enabled=False):
