@@ -179,6 +179,13 @@ def test_a_part_is_built_alone_and_gives_the_same_vectors(space, folder):
     assert part.ledger.status("curve", "words") == "emergent"
 
 
+def test_a_saved_part_drops_what_only_the_others_learned(space, tmp_path):
+    space.ledger.pairs["curve", "vector"].gradient = {"curve"}
+    part = load(save(space, tmp_path / "space"), modalities=["words", "vector"])
+    assert part.ledger.trained_pairs() == [("curve", "vector"), ("vector", "words")]
+    assert load(save(part, tmp_path / "part")).ledger.trained_pairs() == [("vector", "words")]
+
+
 def test_a_part_reads_only_its_own_tensors(folder, monkeypatch):
     read = []
     real = safetensors.safe_open

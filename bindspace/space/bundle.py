@@ -60,7 +60,8 @@ def save(space: Space, folder: str | Path, card: str | None = None) -> Path:
             raise UserError(f"cannot write {folder / WEIGHTS}: {error}: choose another folder or make room") from error
         write_json(new / SPACE, description)
         if space.ledger is not None:
-            space.ledger.save(new, sha256(new / WEIGHTS))
+            dropped = set(space.ledger.towers) - set(space.modalities)  # by `load(modalities=...)`
+            space.ledger.without(dropped).save(new, sha256(new / WEIGHTS))
         write_text(new / CARD, model_card(space, description, card))
     return folder
 
@@ -87,8 +88,7 @@ def load(folder: str | Path, modalities: Sequence[str] | None = None, device: st
                     tensor.copy_(weights.get_tensor(name))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{folder / WEIGHTS} is damaged ({error}): copy the whole space folder again") from error
-    ledger = Ledger.load(folder, sha256(folder / WEIGHTS))
-    space.ledger = ledger.without(set(description["modalities"]) - set(names))
+    space.ledger = Ledger.load(folder, sha256(folder / WEIGHTS))
     return _moved(space.eval(), device)
 
 
