@@ -83,9 +83,9 @@ def test_the_report_says_what_was_kept(base, capsys):
     for pair, row in kept.items():
         assert row["before"] == row["after"] == cells[pair]
         assert row["equal"] is True
-    assert "### Kept from the space that was extended" in Path("new/benchmark/report.md").read_text()
+    assert "### Retention: pairs of the space that was extended" in Path("new/benchmark/report.md").read_text()
     assert "kept: vector → words: R@10" in (out := capsys.readouterr().out)
-    assert out.count("vectors equal to the bit") == 2
+    assert out.count("vectors bitwise identical") == 2
 
 
 def test_vectors_that_changed_would_be_said_to_have_changed(base):
