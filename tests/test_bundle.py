@@ -596,7 +596,7 @@ def test_a_plugin_that_no_longer_loads_gets_one_sentence(folder, monkeypatch):
     import toys
 
     monkeypatch.setattr(toys.CurveConfig, "contract", 2)
-    refused(folder, "was written for contract 2, this bindspace speaks contract 1")
+    refused(folder, "was written for contract 2, this bindspace supports contract 1")
 
 
 def test_a_name_that_two_packages_claim_is_refused_with_both(folder, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""`bindspace import FORMAT weights=FILE out=FOLDER`: foreign weights become a space folder."""
+"""`bindspace import FORMAT weights=FILE out=FOLDER`: converts third-party weights into a space folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: bindspace import FORMAT weights=FILE out=FOLDER ['modality=[A,B]'] [setting=value ...]
 
-Writes a space folder from the weights of another project. Only the modalities asked for are built, and nothing in the
-file is run. The ledger says what is declared of these weights, marked as such.
+Converts third-party weights into a space folder. Only the modalities given by modality= are built (default: all); no
+code of the file is executed. The ledger holds what is declared about these weights, marked as declarations.
 
 FORMAT, and its settings (key=default):"""
 
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _load(given: Asked, weights: Path) -> Space:
-    """What the format makes of the file. Raises `PluginError` where that is not what was asked for."""
+    """Loads the space of the file. Raises `PluginError` if the format returns other modalities than requested."""
     space = given.format.load(weights, given.modalities)
     if given.modalities is not None and set(space.modalities) != set(given.modalities):
         raise PluginError(
@@ -58,7 +58,7 @@ def _load(given: Asked, weights: Path) -> Space:
 
 
 def _summary(space: Space) -> str:
-    """Modalities with their parameters, and what is declared of these weights."""
+    """Modalities with their parameters, and the declarations of these weights."""
     from bindspace.ledger import said
 
     towers = [

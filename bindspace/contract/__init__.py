@@ -1,6 +1,6 @@
 """What a plugin implements, one file each, the registry that finds plugins, and errors for people.
 
-Standard library only: importing it costs nothing. `registry` is used as a module."""
+Standard library only, so importing it is cheap. `registry` is used as a module."""
 
 from bindspace.contract.dataset import RESERVED, Augment, Choice, DatasetConfig, Source
 from bindspace.contract.errors import AbsentError, PluginError, UserError, unknown

@@ -141,7 +141,9 @@ def test_declarations_for_third_party_weights_stand_beside_the_results(tmp_path)
     assert cells["sound", "sight"]["declared"] == ["sight-sound on ShowSet, by their makers"]
     assert cells["sound", "touch"]["declared"] == []
     assert cells["sound", "touch"]["p_holm"] is not None
-    words = "Declared for third-party weights, not recorded: sight-sound on ShowSet, by their makers; sight-touch, by their"
+    words = (
+        "Declared for third-party weights, not recorded: sight-sound on ShowSet, by their makers; sight-touch, by their"
+    )
     assert words in render_markdown(found)
     assert words in printed(found, width=120)
     statuses = {text.get_text() for text in draw_matrix(found).axes[0].texts}
@@ -164,8 +166,6 @@ def test_losses_without_pairs_and_what_chose_the_weights_stand_beside_the_status
     found = run_benchmark(
         make_space(8, STAR[:3], ledger), Pool(vectors), BenchmarkSettings(permutations=50), progress=False
     )
-    words = (
-        "Also in the ledger: sound-touch: unpaired steps 1, shaped by sight; selected on val/sight-sound/r10."
-    )
+    words = "Also in the ledger: sound-touch: unpaired steps 1, shaped by sight; selected on val/sight-sound/r10."
     assert words in render_markdown(found)
     assert words in printed(found, width=200)

@@ -242,6 +242,6 @@ def test_a_worker_maps_the_same_files(manifest, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(manifest, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match=r"cannot write into .*: .*file is no folder"):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match=r"cannot write into .*: .*file is not a folder"):
         cached(new_space(), manifest, tmp_path / "file")
