@@ -271,7 +271,9 @@ def test_a_rename_that_fails_brings_the_older_space_back(space, folder, monkeypa
 def test_a_folder_that_holds_something_else_is_not_replaced(space, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("Call me Ishmael.")
-    with pytest.raises(UserError, match=r"holds 'chapter1\.tex', which is no part of a space: choose another folder"):
+    with pytest.raises(
+        UserError, match=r"holds 'chapter1\.tex', which does not belong to a space: choose another folder"
+    ):
         save(space, tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "Call me Ishmael."
 
@@ -317,7 +319,7 @@ def test_the_card_says_what_a_stranger_needs(space, tmp_path):
 def test_the_card_of_a_space_without_ledger_says_so(space, tmp_path):
     space.ledger = None
     folder = save(space, tmp_path / "space")
-    assert "Not on record: the space came without a ledger." in (folder / "README.md").read_text()
+    assert "Not recorded: the space has no ledger." in (folder / "README.md").read_text()
     assert not (folder / "ledger.json").exists()
     assert load(folder).ledger.status("vector", "words") == "unknown"
 
@@ -404,9 +406,9 @@ HOSTILE = {
     "absurd depth": (settings("vector", depth={"layers": 2**30}), "build no towers \\(OverBudget"),
     "absurd dim": (lambda value: value.update(dim=2**31 - 1), "build no towers \\(OverBudget"),
     "negative width": (settings("curve", width=-8), "build no towers"),
-    "another width": (settings("curve", width=16), "expected F32 .16.* got F32 .12.*do not belong together"),
-    "another dim": (lambda value: value.update(dim=5), "do not belong together"),
-    "less depth": (settings("vector", depth={"layers": 1}), "has no tensor|knows nothing of"),
+    "another width": (settings("curve", width=16), "expected F32 .16.* got F32 .12.*do not match"),
+    "another dim": (lambda value: value.update(dim=5), "do not match"),
+    "less depth": (settings("vector", depth={"layers": 1}), "has no tensor|is not in"),
     "more depth": (settings("vector", depth={"layers": 3}), "has no tensor"),
     "dim zero": (lambda value: value.update(dim=0), "dim: expected a number above 0"),
     "dim as text": (lambda value: value.update(dim="4"), "dim: expected a whole number"),
@@ -418,7 +420,7 @@ HOSTILE = {
         r"needs the plugin 'sonar' of the package 'bindspace-sonar' \(2\.0\), which is not installed",
     ),
     "a plugin of another modality": (entry("curve", implementation="words"), "serves 'words', not 'curve'"),
-    "a wrong contract": (entry("curve", contract=2), "written for contract 2, its plugin speaks 1"),
+    "a wrong contract": (entry("curve", contract=2), "written for contract 2, its plugin supports 1"),
     "a contract as text": (entry("curve", contract="1"), "contract: expected a whole number"),
     "no implementation": (lambda value: value["modalities"]["curve"].pop("implementation"), "expected a key"),
     "an entry that is none": (lambda value: value["modalities"].update(curve=7), "expected values by name"),
@@ -445,7 +447,7 @@ HOSTILE = {
         lambda value: value["temperatures"]["vector-words"].pop("learned"),
         "expected a key 'learned'",
     ),
-    "another temperature that is missing": (lambda value: value["temperatures"].clear(), "knows nothing of"),
+    "another temperature that is missing": (lambda value: value["temperatures"].clear(), "is not in"),
     "a schema of the future": (lambda value: value.update(schema=2), "schema 2, this bindspace reads schema 1"),
     "no schema": (lambda value: value.pop("schema"), "has schema None"),
 }

@@ -86,7 +86,7 @@ def test_it_imports_nothing_slow(tmp_path):
         (["so-nar"], "cannot name a modality 'so-nar'"),
         (["lambda"], "and no word of Python's"),
         (["../sonar"], "cannot name a modality '../sonar'"),
-        (["concept"], "cannot name a modality 'concept': manifests and commands reserve the name"),
+        (["concept"], "cannot name a modality 'concept': the name is reserved"),
         (["audio"], "'audio' is taken by bindspace: choose another name, or uninstall that package"),
         (["audio_scenes"], "'audio_scenes' is the name of a preset of bindspace"),
         (["world"], "there is a package bindspace_world already"),

@@ -164,9 +164,11 @@ def test_a_cache_given_by_name_that_does_not_fit_is_refused(manifest, tmp_path):
     cached(new_space(), manifest, tmp_path / "c")
     (given,) = (tmp_path / "c").iterdir()
     cached(new_space(), manifest, given)
-    with pytest.raises(UserError, match=r"made with another tower than mark has here, and cannot be used: give the fo"):
+    with pytest.raises(
+        UserError, match=r"computed with another tower than mark has here, and cannot be used: give the fo"
+    ):
         cached(new_space(seed=1), manifest, given)
-    with pytest.raises(UserError, match=r"made with another preparation than mark has here"):
+    with pytest.raises(UserError, match=r"computed with another preparation than mark has here"):
         cached(new_space(shift=2.0), manifest, given)
 
 
