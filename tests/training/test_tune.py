@@ -138,7 +138,7 @@ def test_layers_that_take_no_useful_adapter_are_left_out():
             Lora(rank=2),
             r"its encoder has no layer that supports an adapter: set here.rank=0",
         ),
-        (Attending, Lora(rank=2, dropout=0.1), r"here.dropout=0.1: attention keeps its projections in one tensor"),
+        (Attending, Lora(rank=2, dropout=0.1), r"here.dropout=0.1: attention has its projections in one tensor"),
         (Attending, Lora(rank=2, targets=["each"]), r"here.targets: unknown layer 'each'.*attention, last, near\)"),
     ],
 )
