@@ -47,7 +47,7 @@ def summary(measured: Groups, recipes: dict[str, Recipe]) -> list[str]:
 
 
 def _figure(recipe: Recipe, measured: Groups, *where: str) -> str:
-    """Mean R@10 in %; behind it, for all but its own reference, the ratio and its interval."""
+    """Mean R@10 in %, with the ratio to its reference and the interval, except for the reference itself."""
     mean = f"{100 * statistics.fmean(recall(line, *where, '10') for line in measured[recipe.name]):.1f}"
     if recipe.name == recipe.over:
         return mean

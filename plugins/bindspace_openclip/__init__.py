@@ -36,7 +36,7 @@ class Resize(Enum):
 
 @dataclass(kw_only=True)
 class OpenClipConfig(ModalityConfig):
-    """What both halves share. A tower ends in the model's own space, so its head is `identity`."""
+    """Base of both halves. A tower ends in the model's own space, so its head is `identity`."""
 
     other: ClassVar[str]  # the modality of the other half
 
@@ -53,7 +53,7 @@ class OpenClipConfig(ModalityConfig):
         check_weights(self.model, self.weights)
 
     def declares(self) -> Mapping[str, str] | None:
-        """The weights were trained image against text."""
+        """The two halves were trained as a pair."""
         return None if self.weights is None else {self.other: whose(self.model, self.weights)}
 
 
@@ -72,7 +72,7 @@ class OpenClipImageConfig(OpenClipConfig):
     resize: Resize | None = None
 
     def __post_init__(self) -> None:
-        """Settles how pictures are prepared, so that a space knows it without the weights."""
+        """Determines how pictures are prepared, so that a space records it without the weights."""
         super().__post_init__()
         said = preprocessing(self.model, self.weights)
         self.mean, self.std = (tuple(map(float, getattr(self, name) or said[name])) for name in ("mean", "std"))

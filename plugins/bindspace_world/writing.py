@@ -18,7 +18,7 @@ from .attributes import Events, draw_events
 from .captions import captions
 from .files import ENCODERS, INFO
 from .inertia import inertials
-from .newcomers import Maker
+from .new_modalities import Maker
 from .picture import pictures
 from .pool import cannot_write, check_free, new_folder, run_tasks
 from .ranging import depths, thermals

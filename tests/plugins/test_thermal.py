@@ -104,7 +104,7 @@ def test_an_unknown_unit_is_answered_with_the_choices() -> None:
     ("source", "reason"),
     [
         (encoded(np.full((8, 8, 3), 200, np.uint8), "PNG"), "got a picture in RGB: colours are not measurements"),
-        (np.where(np.eye(8) > 0, np.nan, 20.0), "a finite value a pixel, got 8 that are NaN or infinite"),
+        (np.where(np.eye(8) > 0, np.nan, 20.0), "a finite value per pixel, got 8 that are NaN or infinite"),
         (np.ones((1, 8, 8), np.uint16), r"got an array of shape \(1, 8, 8\)"),
         (b"", "got 0 bytes"),
         (encoded(np.ones((99, 99), np.uint16), "PNG")[:60], "damaged or truncated"),

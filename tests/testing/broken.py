@@ -118,7 +118,7 @@ BROKEN = [
         "modified its samples",
         "def prepare",
     ),
-    ("unknown_augmentation_is_refused", "        check_augment(augment)\n", "", "was taken", "def prepare"),
+    ("unknown_augmentation_is_refused", "        check_augment(augment)\n", "", "was accepted", "def prepare"),
     (
         "show_draws_a_picture",
         'Image.new("L", (len(sample), 8))',
