@@ -51,9 +51,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def emit(case: str, **figures: Any) -> None:
+def emit(case: str, **results: Any) -> None:
     """Prints one case as a JSON line: four significant digits of every float."""
-    print(json.dumps({"case": case, **{key: _short(value) for key, value in figures.items()}}), flush=True)
+    print(json.dumps({"case": case, **{key: _short(value) for key, value in results.items()}}), flush=True)
 
 
 def _short(value: Any) -> Any:

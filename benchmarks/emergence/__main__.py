@@ -1,4 +1,4 @@
-"""How close emergent retrieval comes to supervised: recipes on the simulated world, five seeds, tables and plots.
+"""Emergent against supervised retrieval: recipes on the simulated world, five seeds, tables and plots.
 
 usage: python benchmarks/emergence [--only NAME ...] [--seeds 0,1,2,3,4] [--jobs 2] [--explore]    `make emergence`
 

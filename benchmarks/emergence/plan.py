@@ -41,12 +41,12 @@ class Recipe:
         return [*(self.extends.chain if self.extends else []), self]
 
     def folder(self, out: Path, seed: int) -> Path:
-        """Where a run of it goes."""
+        """The folder of a run."""
         return out / f"{self.name}-{self.key}-seed{seed}"
 
 
 def _experiments(train: tuple[str, ...]) -> list[str]:
-    """What the experiments that overrides select hold, without comments."""
+    """The content of the experiment files that the overrides select, without comments."""
     names = [override.removeprefix("experiment=") for override in train if override.startswith("experiment=")]
     files = [EXPERIMENTS / f"{name}.yaml" for name in names]
     return [json.dumps(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files]

@@ -24,7 +24,7 @@ def draw_levers(explored: Groups, recipes: dict[str, Recipe], path: Path) -> Non
     A cross is the same with held-out combinations.
     """
     shown = {name: [line["val"][FIGURE] for line in group] for name, group in explored.items() if _has(group, FIGURE)}
-    shown = {name: figures for name, figures in shown.items() if recipes[name].group != "pivot"}
+    shown = {name: values for name, values in shown.items() if recipes[name].group != "pivot"}
     if len(shown) < 2:
         return
     order = sorted(shown, key=lambda name: statistics.fmean(shown[name]))

@@ -97,7 +97,7 @@ def measure(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, Any]:
     pools: dict[str, Any] = {}
     for source in world.sources([], space.modalities)["test"]:
         report = run_benchmark(space, _pool(space, source), settings, known=world.known(), progress=False)
-        pools[source.pool] = {f"{cell['query']}>{cell['gallery']}": _figures(cell) for cell in report["pairs"]}
+        pools[source.pool] = {f"{cell['query']}>{cell['gallery']}": _results(cell) for cell in report["pairs"]}
     return pools
 
 
@@ -127,7 +127,7 @@ def new_combinations(recipe: Recipe, seed: int, out: Path, data: str) -> dict[st
     return {key: round(sum(both) / len(both), 4) for key, both in sorted(found.items())}
 
 
-def _figures(cell: dict[str, Any]) -> dict[str, Any]:
+def _results(cell: dict[str, Any]) -> dict[str, Any]:
     recall = {str(POOL): cell["recall"], **cell["by_pool_size"]}
     kept = ("status", "unpaired_steps", "shaped_by", "selected_on", "ceiling", "chance")
     return {"recall": recall, **{key: cell[key] for key in kept if key in cell}}

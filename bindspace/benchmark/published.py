@@ -193,12 +193,12 @@ def _figure(row: Published, found: dict[str, Any]) -> dict[str, Any]:
     """The value of a row, from the measurement."""
     k = _k(row)
     if k is None:
-        figures: dict[str, Any] = {
+        results: dict[str, Any] = {
             "ours": found[CLASSIFIED[row.metric]],
             "ci95": found["ci95"],
             "chance": found["chance"],
         }
     else:
-        figures = {"ours": found["recall"][str(k)], "ci95": found["ci95"][str(k)], "chance": found["chance"][str(k)]}
+        results = {"ours": found["recall"][str(k)], "ci95": found["ci95"][str(k)], "chance": found["chance"][str(k)]}
     sizes: dict[str, Any] = {name: found[name] for name in ("classes", "gallery_size") if name in found}
-    return {**figures, **sizes, "n": found["n"], "events": found["events"], "left_out": found["left_out"]}
+    return {**results, **sizes, "n": found["n"], "events": found["events"], "left_out": found["left_out"]}

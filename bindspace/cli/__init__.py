@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """What `bindspace --help` prints."""
+    """The text of `bindspace --help`."""
     lines = ["usage: bindspace VERB [key=value ...]      bindspace VERB --help explains one verb", ""]
     lines += [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
     lines += [

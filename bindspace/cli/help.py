@@ -1,4 +1,4 @@
-"""What `bindspace VERB --help` prints. Nothing slow is imported; the settings are read from their dataclasses."""
+"""The text of `bindspace VERB --help`, without slow imports; settings are read from their dataclasses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bindspace.settings import BenchmarkRun, Pair, Published, StageSettings, Tea
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s*(.+)$", re.MULTILINE)
 TRAIN = """\
-usage: bindspace train [key=value ...]     train a space, save it, and measure it where there is data.test
+usage: bindspace train [key=value ...]     train and save a space, and measure it on data.test if given
        bindspace train run=FOLDER          resume a run that was stopped (stages.N.steps, trainer.devices,
                                            trainer.nodes, trainer.threads, data.workers and logger.* may change)
        bindspace train extend=SPACE +modality=NAME   bind new modalities to a saved space with frozen towers

@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     weights = Path(str(need(given.places, "weights", "weights=FILE")))
     out = Path(str(need(given.places, "out", "out=FOLDER, where the space is to be")))
     if not weights.exists():
-        raise UserError(f"weights={weights}: there is no such file: check the path")
+        raise UserError(f"weights={weights}: expected a file, found none: check the path")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"out={out} exists already: choose another folder, or remove that one first")
     check_place(out)
@@ -49,7 +49,7 @@ def _load(given: Asked, weights: Path) -> Space:
     space = given.format.load(weights, given.modalities)
     if given.modalities is not None and set(space.modalities) != set(given.modalities):
         raise PluginError(
-            f"the format {given.name!r} was asked for {', '.join(given.modalities)} and built "
+            f"the format {given.name!r} should build {', '.join(given.modalities)}, but built "
             f"{', '.join(space.modalities)}: tell its author"
         )
     if space.ledger is None:

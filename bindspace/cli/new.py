@@ -78,7 +78,7 @@ def check_name(name: str) -> None:
     if brought := registry.presets().get(name):
         raise UserError(f"{name!r} is the name of a preset of {brought[0].package}: choose another name")
     if find_spec(f"bindspace_{name}") is not None:
-        raise UserError(f"there is a package bindspace_{name} already: choose another name, or uninstall it")
+        raise UserError(f"the package bindspace_{name} exists already: choose another name, or uninstall it")
 
 
 def package(name: str, kind: str) -> dict[str, str]:

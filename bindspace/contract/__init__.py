@@ -1,4 +1,4 @@
-"""What a plugin implements, one file each, the registry that finds plugins, and errors for people.
+"""The plugin contracts, one file each, the registry of plugins, and errors for users.
 
 Standard library only, so importing it is cheap. `registry` is used as a module."""
 

@@ -47,7 +47,7 @@ class Cell(Enum):
 
 
 class Head(Enum):
-    """How features are projected into the space. `identity`: the tower ends in the space already, and fixes its dim.
+    """The projection of features into the space. `identity`: the tower ends in the space already, and fixes its dim.
 
     `metric`: linear, with a learned bilinear map (a learned metric) against a frozen pivot.
     """
@@ -70,7 +70,7 @@ class Lora:
 
 @dataclass(kw_only=True)
 class Tune:
-    """How a tower is trained: `modality.<name>.tune.*`."""
+    """Training settings of a tower: `modality.<name>.tune.*`."""
 
     freeze: bool = False  # frozen: evaluation mode, outside the optimiser; checked after the run
     unfreeze_last: int = 0  # with freeze: this many of the last `encoder.blocks` stay trainable

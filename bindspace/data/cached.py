@@ -33,5 +33,5 @@ class CachedVectors:
         return len(self.rows)
 
     def look_up(self, cells: np.ndarray) -> Tensor:
-        """The vectors (n, dim) of these cells; NaN where there is none."""
+        """The vectors (n, dim) of these cells; NaN without a vector."""
         return self.store.take(self.rows[cells])

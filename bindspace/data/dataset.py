@@ -177,7 +177,7 @@ class TrainBatches(Dataset[Batch]):
 
     @property
     def total_rows(self) -> int:
-        """How many rows can be drawn, over all sources."""
+        """The number of usable rows of all sources."""
         return sum(len(events.rows) for events in self.events)
 
     def __len__(self) -> int:

@@ -31,7 +31,7 @@ def build_manifest(patterns: Mapping[str, str], by: str, out: str | Path) -> int
 
 
 def count_partial(rows: list[Row], patterns: Mapping[str, str]) -> int:
-    """How many rows lack at least one of the modalities."""
+    """The number of rows that lack at least one of the modalities."""
     return sum(any(name not in row for name in patterns) for row in rows)
 
 

@@ -1,5 +1,5 @@
-"""Which source a step draws from, and which of its events: pure functions of seed and position, so that any step can be
-computed without those before it.
+"""The order of sources and events: pure functions of seed and position, so that any step can be computed without the
+steps before it.
 """
 
 from __future__ import annotations

@@ -65,12 +65,12 @@ class Pool:
         return [item.event for item in self.items[name]]
 
     def batches(self, name: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
-        """What `prepare` returns, for all items of a modality in order, `batch_size` at a time."""
+        """Batches from `prepare` of all items of a modality in order, `batch_size` at a time."""
         for start in range(0, len(self.items[name]), batch_size):
             yield self.prepare(name, range(start, min(start + batch_size, len(self.items[name]))))
 
     def prepare(self, name: str, numbers: Iterable[int]) -> dict[str, Tensor]:
-        """What `prepare` returns for the items of these numbers."""
+        """A batch from `prepare` of the items with these numbers."""
         return self.configs[name].prepare([self.shown(name, number) for number in numbers])
 
     def shown(self, name: str, index: int) -> Any:

@@ -84,7 +84,7 @@ def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, str, str, Any]]:
                     yield member, f"{folder}{slash}{stem}", key.lower(), lambda held=member: _content(tar, held)
     except tarfile.ReadError as error:
         raise UserError(
-            f"{file} is no plain tar file ({error}): a compressed one has no random access, so unpack it first"
+            f"{file} is not a plain tar file ({error}): a compressed one has no random access, so unpack it first"
         ) from error
 
 

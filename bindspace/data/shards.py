@@ -88,7 +88,7 @@ class _Handle:
 
 
 def index_bytes(files: list[tuple[str, int]], media: dict[str, Place]) -> bytes:
-    """What `shards.json` holds: one line a medium, so that a person and `diff` can read it."""
+    """The content of `shards.json`: one line per medium, readable for people and `diff`."""
     head = json_bytes({"schema": SCHEMA, "shards": files})[:-3].decode()
     lines = ",\n".join(f"    {json.dumps(name, ensure_ascii=False)}: {list(place)}" for name, place in media.items())
     return f'{head},\n  "media": {{\n{lines}\n  }}\n}}\n'.encode()
@@ -122,9 +122,9 @@ def _checked_shard(path: Path, root: Path, name: str, size: int) -> Path:
     if not shard.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{path} names the shard {name!r}, which is not below {root}: shards lie below the root")
     if not shard.is_file():
-        raise UserError(f"{path} names the shard {name!r}, and there is none at {shard}: put it there")
+        raise UserError(f"{path} names the shard {name!r}, but there is no file at {shard}: copy it there")
     if (found := shard.stat().st_size) != size:
-        raise UserError(f"{shard} has {found} bytes, and {path.name} says {size}: copy it again, or index it anew")
+        raise UserError(f"{shard} has {found} bytes, but {path.name} expects {size}: copy it again, or index it again")
     return shard
 
 

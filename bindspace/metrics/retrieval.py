@@ -22,7 +22,7 @@ DEPTH = 10  # mAP@10
 
 @dataclass(frozen=True)
 class Positives:
-    """Which gallery items answer which query: pairs, sorted by query. Every query has at least one."""
+    """Positives: pairs of a query and a gallery item, sorted by query. Every query has at least one."""
 
     query_P: Tensor
     gallery_P: Tensor

@@ -29,7 +29,7 @@ UNITS = {"imu.accel": "m/s2", "imu.gyro": "rad/s"}  # of the GoPro streams that 
 
 @dataclass(frozen=True)
 class Video:
-    """What the metadata says of a video."""
+    """Metadata of a video."""
 
     uid: str
     seconds: float
@@ -128,7 +128,7 @@ def moments(narrated: Mapping[str, Any], file: Path) -> list[float]:
 
 
 def window_starts(times: Iterable[float], duration: float) -> list[float]:
-    """Where the windows round some moments begin, moved into the video; equal ones once, to a hundredth of a second."""
+    """Start times of windows around moments, moved into the video; deduplicated to a hundredth of a second."""
     if duration < SECONDS:
         return []
     return sorted({round(min(max(time - SECONDS / 2, 0.0), duration - SECONDS), 2) for time in times})

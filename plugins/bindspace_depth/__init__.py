@@ -25,7 +25,7 @@ FLAT = 0.02  # added to the deviation of ln(depth), so that a flat wall stays fl
 
 
 class Unit(Enum):
-    """What one count of a depth file is."""
+    """The unit of a depth file."""
 
     m = "m"
     cm = "cm"

@@ -20,14 +20,14 @@ THINGS = ["stone", "bell", "river", "engine", "bird", "glass", "drum", "wind", "
 
 
 class Interpolation(Enum):
-    """How a picture is resized."""
+    """The interpolation of resizing."""
 
     bicubic = "bicubic"
     bilinear = "bilinear"
 
 
 class Resize(Enum):
-    """What is resized to the model's side: the shortest side (then cut), the longest (then padded), or both."""
+    """The side that is resized to the model's size: the shortest (then cut), the longest (then padded), or both."""
 
     shortest = "shortest"
     longest = "longest"
@@ -98,7 +98,7 @@ class OpenClipImageConfig(OpenClipConfig):
         if isinstance(source, Path | bytes) or hasattr(source, "getbands"):
             picture, bits = open_picture(source) if isinstance(source, Path | bytes) else (source, mode_bits(source))
             if bits > 8:
-                raise BadSample(f"expected 8 bits a channel, got {bits}: store it in 8")
+                raise BadSample(f"expected 8 bits per channel, got {bits}: store it in 8")
             pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
         else:
             pixels = np.asarray(source)

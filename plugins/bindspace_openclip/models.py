@@ -123,7 +123,7 @@ def tag_config(model: str, tag: str) -> dict[str, Any]:
 
 
 def whose(model: str, weights: str) -> str:
-    """Which weights these are, for a declaration: the tag, or the name and the hash of the file."""
+    """Identifies the weights for a declaration: the tag, or the name and the hash of the file."""
     if not is_local(weights):
         return f"open_clip {model} ({weights})"
     path = weights_file(model, weights)

@@ -24,7 +24,7 @@ FLAT = 0.02  # added to the deviation of a sample, so that half a degree of nois
 
 
 class Unit(Enum):
-    """What one count of a thermal file is; `raw` has no temperature, only warmer and colder within one picture."""
+    """The unit of a thermal file; `raw` has no temperature, only relative warmth within one picture."""
 
     kelvin = "kelvin"
     celsius = "celsius"

@@ -1,4 +1,4 @@
-"""What can happen in the world: the attributes of an event, and how event k of a seed is drawn."""
+"""The attributes of an event, and the sampling of event k of a seed."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Plan:
 
 
 def makers(plan: Plan) -> dict[str, Maker]:
-    """What makes the examples of the plan's modalities that the world does not know."""
+    """Generators of the examples for the plan's new modalities."""
     return {name: Maker(name) for name in plan.modalities if name not in RENDERERS and name != TEXT}
 
 

@@ -31,7 +31,10 @@ EDITS = {
         lambda value: value["modalities"]["text"].update(implementation="os:system"),
         r"expected a name of lower-case letters",
     ),
-    "a schema of the future": (lambda value: value.update(schema=2), r"supports schema 1: use the version that wrote it"),
+    "a schema of the future": (
+        lambda value: value.update(schema=2),
+        r"supports schema 1: use the version that wrote it",
+    ),
 }
 TEXTS = {
     "empty": b"",

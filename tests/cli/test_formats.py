@@ -161,7 +161,7 @@ print(codes, "torch" in sys.modules)
         (["tpae", "weights=reel.tape", "out=s"], "unknown format 'tpae': did you mean 'tape'?"),
         (["tape", "out=s"], "weights is missing: write weights=FILE"),
         (["tape", "weights=reel.tape"], "out is missing: write out=FOLDER"),
-        (["tape", "weights=no.tape", "out=s"], "weights=no.tape: there is no such file: check the path"),
+        (["tape", "weights=no.tape", "out=s"], "weights=no.tape: expected a file, found none: check the path"),
         (["tape", "weights=reel.tape", "out=full"], "out=full exists already: choose another folder, or remove"),
         (["tape", "weights=reel.tape", "out=reel.tape"], "out=reel.tape exists already"),
         (["tape", "weights=reel.tape", "out=s", "modality=[wrods]"], "did you mean 'words'?"),

@@ -89,7 +89,7 @@ def test_it_imports_nothing_slow(tmp_path):
         (["concept"], "cannot name a modality 'concept': the name is reserved"),
         (["audio"], "'audio' is taken by bindspace: choose another name, or uninstall that package"),
         (["audio_scenes"], "'audio_scenes' is the name of a preset of bindspace"),
-        (["world"], "there is a package bindspace_world already"),
+        (["world"], "the package bindspace_world exists already"),
         (["sonar", "kind=signl"], "unknown kind 'signl': did you mean 'signal'?"),
         (["sonar", "knd=signal"], "unknown setting 'knd': did you mean 'kind'?"),
         ([], "the name of the modality is missing"),

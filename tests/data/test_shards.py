@@ -298,6 +298,6 @@ def test_what_cannot_be_indexed_is_a_sentence(foreign, tmp_path):
         index_tars([pattern], tmp_path / "elsewhere")
     with tarfile.open(foreign / "deep/packed.tar", "w:gz") as tar:
         tar.add(foreign / "deep/x-0.tar", "x.tar")
-    with pytest.raises(UserError, match="is no plain tar file"):
+    with pytest.raises(UserError, match="is not a plain tar file"):
         index_tars([pattern], foreign, {"png": "image"}, shown=False)
     assert {path.name for path in foreign.iterdir()} == {"deep"}

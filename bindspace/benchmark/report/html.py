@@ -97,7 +97,7 @@ def _of_cell(query: Side, other: Side, rank: Tensor, gallery: Gallery) -> list[d
 def space_map(sides: Mapping[str, Side], pool: Pool, method: str = "pca") -> dict[str, Any]:
     """Points of up to 200 items per modality in the plane: the first two principal components, or openTSNE's layout.
 
-    Raises `UserError` where openTSNE is asked for and not installed.
+    Raises `UserError` if openTSNE is requested but not installed.
     """
     vectors, owner, labels = [], [], []
     for number, side in enumerate(sides.values()):

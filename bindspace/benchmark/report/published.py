@@ -55,8 +55,8 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     theirs = [cell["dataset"], f"{cell['query']} → {cell['gallery']}", cell["metric"], percent(cell["published"])]
     if cell["blank"]:
         return [*theirs, *[""] * (len(HEADER) - len(theirs))]
-    figures = [percent(cell["ours"]), interval(cell["ci95"]), percent(cell["chance"])]
-    return [*theirs, *figures, str(cell["n"]), str(cell["left_out"]), cell["status"]]
+    results = [percent(cell["ours"]), interval(cell["ci95"]), percent(cell["chance"])]
+    return [*theirs, *results, str(cell["n"]), str(cell["left_out"]), cell["status"]]
 
 
 def _blank(cells: list[Mapping[str, Any]]) -> Iterator[str]:
