@@ -208,8 +208,8 @@ def change(folder: Path, **parts) -> None:
     [
         ({"shards": [["../x.tar", 5]], "media": {}}, "which is not below"),
         ({"shards": [["/etc/passwd", 5]], "media": {}}, "which is not below"),
-        ({"shards": [["gone.tar", 5]], "media": {}}, "there is none at"),
-        ({"shards": [["000000.tar", 5]], "media": {}}, "says 5: copy it again"),
+        ({"shards": [["gone.tar", 5]], "media": {}}, "there is no file at"),
+        ({"shards": [["000000.tar", 5]], "media": {}}, "expects 5: copy it again"),
         ({"media": {"a": [0, 0, 10**12]}}, "lies beyond the end of its shard"),
         ({"media": {"a": [0, -1, 1]}}, "lies beyond the end of its shard"),
         ({"media": {"a": [99, 0, 1]}}, "is damaged"),
