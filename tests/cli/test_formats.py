@@ -230,7 +230,7 @@ def test_a_format_that_breaks_the_contract_is_refused_with_the_reason(install, o
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("names = modalities or list(kinds)", "names = list(kinds)", "was asked for words and built vector, words"),
+        ("names = modalities or list(kinds)", "names = list(kinds)", "should build words, but built vector, words"),
         ("space.ledger = Ledger", "_ = Ledger", "gives the space no ledger (Ledger.declared)"),
     ],
 )
