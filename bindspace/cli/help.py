@@ -12,7 +12,7 @@ from typing import Any
 
 from bindspace.cli.compose.options import GROUPS, options
 from bindspace.contract import Source
-from bindspace.settings import BenchmarkRun, Pair, Published, StageSettings, Teach, TrainRun
+from bindspace.settings import BenchmarkRun, Pair, Published, StageSettings, TrainRun
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s*(.+)$", re.MULTILINE)
 TRAIN = """\
@@ -71,7 +71,7 @@ def _settings(schema: type) -> Iterator[str]:
     yield "settings (key=default); `--cfg job` prints them with the selected groups applied:"
     yield from field_lines(schema, "")
     yield "  modality.NAME.*: the settings of its plugin, with tune.{freeze,lora.rank,...} and bind.{weight,...}"
-    parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "teach": Teach, "stages": StageSettings}
+    parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "stages": StageSettings}
     if schema is not TrainRun:
         parts = {"data.test": Source, "benchmark.published": Published}
     for key, kind in parts.items():

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 from bindspace.cli.arguments import split
 from bindspace.contract import PluginError, UserError, registry
 
-TITLES = {registry.MODALITIES: "modalities", registry.DATASETS: "data sets", registry.FORMATS: "formats"}
+TITLES = {
+    registry.MODALITIES: "modalities",
+    registry.DATASETS: "data sets",
+    registry.FORMATS: "formats",
+    registry.TERMS: "terms of the loss",
+    registry.CALLBACKS: "callbacks",
+}
 HELP = """\
 usage: bindspace plugins
 

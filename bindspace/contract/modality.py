@@ -108,6 +108,7 @@ class Bind:
     weight: float = 1.0
     temperature: float | None = None  # None: loss.temperature
     learned: bool | None = None  # None: loss.learned
+    loss: str | None = None  # the name of another term for this pair, with its defaults; None: that of the run
 
 
 @dataclass(kw_only=True)

@@ -11,14 +11,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bindspace.contract.callback import CallbackConfig
 from bindspace.contract.errors import PluginError, unknown
 from bindspace.contract.format import FormatConfig
 from bindspace.contract.modality import CONTRACT, ModalityConfig, Size
+from bindspace.contract.term import TermConfig
 
 MODALITIES = "bindspace.modalities"
 DATASETS = "bindspace.datasets"
 FORMATS = "bindspace.formats"
-KINDS = {MODALITIES: "modality", DATASETS: "data set", FORMATS: "format"}
+TERMS = "bindspace.terms"
+CALLBACKS = "bindspace.callbacks"
+KINDS = {
+    MODALITIES: "modality",
+    DATASETS: "data set",
+    FORMATS: "format",
+    TERMS: "term",
+    CALLBACKS: "callback",
+}
+BASES = {TERMS: TermConfig, CALLBACKS: CallbackConfig, FORMATS: FormatConfig, MODALITIES: ModalityConfig}
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 FORMAT_WORDS = ("weights", "space", "out", "modality")  # arguments of `bindspace import` and `export`: reserved names
 PRESET_PACKAGE = re.compile(r"^#\s*@package\s+modality\.(\w+)\s*$", re.MULTILINE)
@@ -89,13 +100,13 @@ def _broken(plugin: Plugin, loaded: Any) -> str | None:
             f"was written for contract {contract}, this bindspace supports contract {CONTRACT}: "
             f"look for a newer version of {plugin.package}"
         )
+    if (base := BASES.get(plugin.group)) is not None and not issubclass(loaded, base):
+        return f"is not a {base.__name__}: {plugin.value} must be a subclass of it"
     checks = {MODALITIES: _broken_modality, FORMATS: _broken_format}
     return checks[plugin.group](plugin, loaded) if plugin.group in checks else None
 
 
-def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
-    if not issubclass(loaded, ModalityConfig):
-        return f"is not a ModalityConfig: {plugin.value} must be a subclass of it"
+def _broken_modality(plugin: Plugin, loaded: Any) -> str | None:
     for name in ("modality", "expects"):
         if not isinstance(getattr(loaded, name, None), str):
             return f"does not set the class variable `{name}`: {plugin.value} needs one"
@@ -110,9 +121,7 @@ def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
     return None
 
 
-def _broken_format(plugin: Plugin, loaded: type) -> str | None:
-    if not issubclass(loaded, FormatConfig):
-        return f"is not a FormatConfig: {plugin.value} must be a subclass of it"
+def _broken_format(plugin: Plugin, loaded: Any) -> str | None:
     if isinstance(names := getattr(loaded, "modalities", None), str) or not names:
         return f"does not set the class variable `modalities`: {plugin.value} needs a list of names"
     if taken := [field.name for field in fields(loaded) if field.name in FORMAT_WORDS]:
@@ -176,7 +185,8 @@ def conf_folders() -> dict[Path, str]:
     for owners in (owners for group in KINDS for owners in installed(group).values()):
         for plugin in owners:
             try:
-                spec = find_spec(plugin.value.partition(":")[0].partition(".")[0])
+                package = plugin.value.partition(":")[0].partition(".")[0]
+                spec = None if package == "bindspace" else find_spec(package)
             except (ImportError, ValueError):
                 continue
             for place in (spec.submodule_search_locations or []) if spec else []:

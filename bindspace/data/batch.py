@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import torch
 from torch import Tensor
+
+from bindspace.contract import UserError
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Batch:
     bad: list[BadRow] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)  # by event, for the ledger
     seconds: dict[str, float] = field(default_factory=dict)  # spent by `read` and `prepare` on this batch, by part
+    pair: tuple[str, str] | None = None  # of the validation set: the pair that the batch is for
 
     def spend(self, part: str, since: float) -> None:
         """Adds the time since `then`, a `perf_counter()`, to the seconds of a part."""
@@ -56,11 +61,46 @@ class Batch:
         return Batch(
             self.source,
             self.ids,
-            move(self.rows),
+            self.rows,  # positions, which are looked up on the CPU
             move(self.digests),
             moved,
             move(self.vectors),
             self.bad,
             self.groups,
             self.seconds,
+            self.pair,
         )
+
+
+def batch_of(tensors: Mapping[str, Mapping[str, Tensor]], source: str = "tensors") -> Batch:
+    """A batch of events that all hold the same modalities: by modality what `prepare` returned, rows in one order.
+
+    An event is known by its content. Raises `UserError` for modalities with other numbers of rows.
+    """
+    digests = {name: _digests(prepared) for name, prepared in tensors.items()}
+    counts = {name: len(found) for name, found in digests.items()}
+    if len(set(counts.values())) != 1:
+        shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(f"expected as many rows of each modality, since row i is event i, got {shown}")
+    count = next(iter(counts.values()))
+    joined = [hashlib.sha256(b"".join(digests[name][i].numpy().tobytes() for name in digests)) for i in range(count)]
+    rows = {name: torch.arange(count) for name in tensors}
+    inputs = {name: dict(prepared) for name, prepared in tensors.items()}
+    return Batch(source, [each.hexdigest()[:16] for each in joined], rows, digests, inputs)
+
+
+def _digests(prepared: Mapping[str, Tensor]) -> Tensor:
+    """SHA-256 (n, 32) of each sample, over all tensors; the windows of one sample (`owner`) are hashed together."""
+    owner = prepared.get("owner")
+    arrays = [
+        x.detach().cpu().reshape(len(x), -1).contiguous().view(torch.uint8).numpy()
+        for key, x in prepared.items()
+        if key != "owner"
+    ]
+    owners = range(len(arrays[0])) if owner is None else owner.tolist()
+    found = [hashlib.sha256() for _ in range(max(owners, default=-1) + 1)]
+    for i, at in enumerate(owners):
+        for array in arrays:
+            found[at].update(array[i].tobytes())
+    joined = b"".join(each.digest() for each in found)
+    return torch.frombuffer(bytearray(joined), dtype=torch.uint8).view(-1, 32)

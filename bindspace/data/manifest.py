@@ -16,17 +16,18 @@ from bindspace.contract import RESERVED, Source, UserError, registry, unknown
 from bindspace.data.folders import build_manifest
 from bindspace.data.shards import INDEX, Shards
 from bindspace.data.tables import Row, alternatives, find_manifest, parse_table, write_manifest
-from bindspace.settings import Pair
 
 __all__ = [
     "Manifest",
+    "Read",
     "build_manifest",
     "check_groups",
-    "require_pairs",
+    "require_columns",
     "split_validation",
     "write_manifest",
 ]
 
+Read = tuple[Sequence[str], int]  # modalities that are read, and how many of them an event has to hold
 Unit = tuple[str, str]  # never split across sets: ("group", its name), or ("id", that of a row without group)
 
 
@@ -154,12 +155,12 @@ def _no_column(manifest: Manifest, names: Iterable[str], needed: str) -> str:
     return f"{manifest.path}{limits} needs columns {needed}; {unknown('column', lacking, columns, hint)}"
 
 
-def require_pairs(manifest: Manifest, pairs: Sequence[Pair]) -> None:
-    """Raises `UserError` unless the manifest has both columns of at least one pair."""
-    if any(all(manifest.uses(name) for name in pair.of) for pair in pairs):
+def require_columns(manifest: Manifest, reads: Sequence[Read]) -> None:
+    """Raises `UserError` unless the manifest has the columns of at least one pair or term."""
+    if any(sum(manifest.uses(name) for name in names) >= needed for names, needed in reads):
         return
-    needed = " or ".join(" and ".join(pair.of) for pair in pairs)
-    raise UserError(_no_column(manifest, (name for pair in pairs for name in pair.of), needed))
+    wanted = " or ".join(" and ".join(names) for names, _ in reads)
+    raise UserError(_no_column(manifest, (name for names, _ in reads for name in names), wanted))
 
 
 def check_groups(train: Sequence[Manifest], test: Sequence[Manifest]) -> None:

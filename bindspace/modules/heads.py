@@ -47,6 +47,7 @@ class MetricHead(nn.Module):
         self.linear = build_head(Head.linear, width, WIDER * dim)
         self.map = nn.Parameter(torch.randn(WIDER * dim, dim) / (FASTER * dim**0.5))  # H / FASTER
         self.register_buffer("hubs", torch.zeros(dim))
+        self.training_dim = WIDER * dim
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width) -> (B, K) in training, (B, D) in evaluation; before normalisation."""

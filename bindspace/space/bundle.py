@@ -87,7 +87,8 @@ def load(folder: str | Path, modalities: Sequence[str] | None = None, device: st
                     tensor.copy_(weights.get_tensor(name))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{folder / WEIGHTS} is damaged ({error}): copy the whole space folder again") from error
-    space.ledger = Ledger.load(folder, sha256(folder / WEIGHTS))
+    ledger = Ledger.load(folder, sha256(folder / WEIGHTS))
+    space.ledger = ledger.without(set(description["modalities"]) - set(names))
     return _moved(space.eval(), device)
 
 

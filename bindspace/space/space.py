@@ -106,6 +106,10 @@ class Space(nn.Module):
         assert isinstance(temperature, Temperature)
         return torch.zeros((), device=self.device) if temperature.bias is None else temperature.bias
 
+    def training_dim(self, name: str) -> int:
+        """The width of a modality's unit vectors in training mode: `dim`, unless its head learns a metric."""
+        return int(getattr(self._tower(name).head, "training_dim", self.dim))
+
     def forward(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
         """Unit vectors (n, dim) of a prepared batch of one modality, with gradient."""
         return self.towers[self._known(name)](**batch)

@@ -228,7 +228,7 @@ def test_a_saved_run_comes_back_as_it_was(tmp_path, moon):
     assert again == run
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert values["implementations"] == {"image": "image", "text": "text", "depth": "depth"}
-    assert values["data"]["dataset"]["name"] == "moon"
+    assert values["data"]["dataset"]["use"] == "moon"
 
 
 def damage(change) -> None:

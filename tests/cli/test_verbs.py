@@ -86,7 +86,8 @@ def test_the_version_is_that_of_the_package(call):
 def test_train_help_names_groups_options_settings_and_how_to_quote(call):
     text = call("train", "--help").out
     for part in (
-        "modality    audio ", "experiment  emergence quickstart supervised", "loss        fixed learned",
+        "modality    audio ", "experiment  emergence quickstart supervised",
+        "loss        distillation fixed gram info_nce learned",
         "data        audiocaps audioset clotho ", " manifest ", "suite       emergent imagebind none quick",
         "data.batch=128  # events a step", "trainer.devices=1\n", "seed=0\n", "optim.clip=1.0  # gradient norm",
         "'modality=[image,text,audio]'", "'~modality.text'", "--config-dir DIR", "path=...  # a .jsonl",

@@ -20,7 +20,7 @@ from bindspace.settings.run import OptimSettings, Pair
 from bindspace.space.merging import plain_state
 from bindspace.space.space import Space, Tower
 from bindspace.training import BindModule
-from bindspace.training.callbacks import SaveLast, Validate
+from bindspace.training.callbacks import KeepBest, SaveLast
 from bindspace.training.freezing import fingerprint, never_moved, set_trainable
 from bindspace.training.groups import layer_factors
 
@@ -431,13 +431,11 @@ def test_only_what_comes_from_a_file_is_left_out():
     assert set(never_moved(space, [{"middle"}], loaded=["middle"])) == whole
 
 
-def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place(monkeypatch):
+def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place():
     space = from_file(freeze=True)
     module = module_of(space, given_of(space))
-    module.write = lambda metrics: None
-    monkeypatch.setattr("bindspace.training.callbacks.validate", lambda space, pools, caches: {"val/r": 0.5})
-    best = Validate({}, 1, "val/r")
-    best._measure(module)
+    best = KeepBest("val/r")
+    best.on_validation_end(SimpleNamespace(callback_metrics={"val/r": 0.5}), module)
     kept = best.state_dict()["weights"]
     assert set(space.state_dict()) - set(kept) == {f"towers.{name}" for name in module.rebuilt} != set()
     before = state(module)
