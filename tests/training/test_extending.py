@@ -84,7 +84,7 @@ def test_the_report_says_what_was_kept(base, capsys):
         assert row["before"] == row["after"] == cells[pair]
         assert row["equal"] is True
     assert "### Retention: pairs of the space that was extended" in Path("new/benchmark/report.md").read_text()
-    assert "kept: vector → words: R@10" in (out := capsys.readouterr().out)
+    assert "retention: vector → words: R@10" in (out := capsys.readouterr().out)
     assert out.count("vectors bitwise identical") == 2
 
 

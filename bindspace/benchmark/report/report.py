@@ -205,7 +205,7 @@ def _print_retention(report: Mapping[str, Any], console: Console) -> None:
     for row in report.get("retention", []):
         leg, vectors = f"{row['query']} → {row['gallery']}", "bitwise identical" if row["equal"] else "CHANGED"
         recalls = f"R@{k} {percent(row['before'][k])} before, {percent(row['after'][k])} after"
-        console.print(f"retention: {leg}: {recalls}; vectors {vectors}", highlight=False)
+        console.print(f"retention: {leg}: {recalls}; vectors {vectors}", highlight=False, soft_wrap=True)
 
 
 def _console_columns(report: Mapping[str, Any], width: int) -> list[str]:
