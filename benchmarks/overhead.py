@@ -1,4 +1,4 @@
-"""What a training step costs beyond its arithmetic: `bindspace train`'s own against a bare PyTorch loop.
+"""The overhead of a training step: `bindspace train` against a plain PyTorch loop.
 
 usage: python benchmarks/overhead.py [batch] [steps] [rounds]     Encoders of size tiny in float32; both are handed the
 same prepared batches. Ours is the Trainer that `bindspace train` builds, with its callbacks, ledger, loggers and

@@ -98,7 +98,7 @@ def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toy
     ("fields", "words"),
     [
         ("group: g, tran: []", "tran"),
-        ("extends: c, train: []", "stand before"),
+        ("extends: c, train: []", "be listed before"),
         ("group: g, about: x, train: [], row: mine, over: c", "'a' has a row over 'c'"),
     ],
 )

@@ -1,6 +1,6 @@
-"""What a plugin implements, one file each, the registry that finds plugins, and errors for people.
+"""The plugin contracts, one file each, the registry of plugins, and errors for users.
 
-Standard library only: importing it costs nothing. `registry` is used as a module."""
+Standard library only, so importing it is cheap. `registry` is used as a module."""
 
 from bindspace.contract.callback import CallbackConfig
 from bindspace.contract.dataset import RESERVED, Augment, Choice, DatasetConfig, Source

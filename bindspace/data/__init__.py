@@ -1,4 +1,4 @@
-"""Data: manifests, reading, batches, pools. `bindspace.data.module` alone knows Lightning."""
+"""Data: manifests, reading, batches, pools. Only `bindspace.data.module` imports Lightning."""
 
 from bindspace.data.bad_rows import LISTING, BadRows
 from bindspace.data.batch import BadRow, Batch, batch_of

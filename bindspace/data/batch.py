@@ -1,4 +1,4 @@
-"""What the data layer hands to training: one batch from one source."""
+"""A batch of one source, passed from the data layer to training."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Batch:
     """One batch of B events from one source; modalities may be missing from some events.
 
     `rows[name]` (n,) int64 says which of the B events hold that modality, ascending; `digests[name]` (n, 32) uint8 is
-    the SHA-256 of each one's content and fragment. A modality comes either as `inputs[name]`, what `prepare` returned
-    for its n samples, or as `vectors[name]` (n, dim), unit vectors of a frozen tower computed once.
+    the SHA-256 of each one's content and fragment. A modality is either in `inputs[name]`, the result of `prepare` for
+    its n samples, or in `vectors[name]` (n, dim), cached unit vectors of a frozen tower.
     """
 
     source: str
@@ -40,11 +40,11 @@ class Batch:
     vectors: dict[str, Tensor] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)  # by event, for the ledger
-    seconds: dict[str, float] = field(default_factory=dict)  # spent on it by `read` and `prepare`, where it was made
-    pair: tuple[str, str] | None = None  # of the validation set: what the batch is for
+    seconds: dict[str, float] = field(default_factory=dict)  # spent by `read` and `prepare` on this batch, by part
+    pair: tuple[str, str] | None = None  # of the validation set: the pair that the batch is for
 
     def spend(self, part: str, since: float) -> None:
-        """Adds the time since then, a `perf_counter()`, to what a part has taken."""
+        """Adds the time since `then`, a `perf_counter()`, to the seconds of a part."""
         self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - since
 
     def groups_of(self, a: str, b: str) -> list[str]:
@@ -55,7 +55,7 @@ class Batch:
         return [group for event in both if (group := self.groups[event]) is not None]
 
     def to(self, device: torch.device, *, inputs: bool = True) -> Batch:
-        """The same batch with its tensors on `device`; `inputs` False: all but what is still to be encoded."""
+        """The same batch with its tensors on `device`; `inputs` False: without the inputs to encode."""
         move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731
         moved = {name: move(batch) for name, batch in self.inputs.items()} if inputs else self.inputs
         return Batch(

@@ -1,4 +1,4 @@
-"""Training batches as a map-style data set, whose item t is a pure function of the settings and t."""
+"""Training batches as a map-style data set; item t is a pure function of the settings and t."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Vectors = Mapping[str, Mapping[str, Tensor | CachedVectors]]
 class Events:
     """The events of one source that a pair or a further term of the loss is trained on, and their cells.
 
-    `reads`: what each of these takes, and how many of it an event has to hold. `rows` (n,): where the events stand in
-    the manifest. `columns`: the modalities that are read. `holds[name]` (rows of the manifest,) bool: whether the row
-    is to be read for that modality.
+    `reads`: the modalities that each of these reads, and how many of them an event has to hold. `rows` (n,): positions
+    of the events in the manifest. `columns`: the modalities to read. `holds[name]` (rows of the manifest,) bool:
+    whether to read the row for that modality.
     """
 
     def __init__(self, manifest: Manifest, configs: Mapping[str, ModalityConfig], reads: Sequence[Read]) -> None:
@@ -134,11 +134,11 @@ def _check_vectors(vectors: Vectors, events: Sequence[Events]) -> None:
 class TrainBatches(Dataset[Batch]):
     """Item t is the batch of training step t, for this rank: a pure function of the seed and t.
 
-    Each step draws from one source, in exact proportion to the weights. A source's events come in one permutation after
-    the other, and never twice in a batch; only events with both sides of a pair are drawn, and only their modalities of
-    such pairs are read. `reads` adds what further terms take: names, and how many of them an event has to hold. The
-    global batch of a step does not depend on the number of ranks: rank r gets its events
-    r, r + world_size, ... Where `vectors` holds a modality's vectors for a source, it is not read.
+    Each step draws from one source, in exact proportion to the weights. A source is read in successive permutations,
+    and no event repeats within a batch; only events with both sides of a pair are drawn, and only the modalities of
+    such pairs are read. `reads` adds the modalities of further terms, and how many of them an event has to hold. The
+    global batch of a step does not depend on the number of ranks: rank r gets its events r, r + world_size, ... A
+    modality with `vectors` for a source is not read.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class TrainBatches(Dataset[Batch]):
     ) -> None:
         self.events = load_events(sources, configs, pairs, reads)
         if not self.events:
-            raise UserError("nothing to train on: list at least one source in data.train")
+            raise UserError("expected training data, got none: list at least one source in data.train")
         self.steps, self.seed, self.rank, self.world_size = steps, seed, rank, world_size
         self.vectors = vectors or {}
         _check_vectors(self.vectors, self.events)
@@ -172,7 +172,7 @@ class TrainBatches(Dataset[Batch]):
         self._trust_digests()
 
     def _trust_digests(self) -> None:
-        """What was hashed when vectors were computed is not hashed again by each worker."""
+        """Reuses the digests of cached vectors, so that workers do not hash the contents again."""
         for events in self.events:
             for name, column in events.columns.items():
                 if isinstance(cached := self.vectors.get(name, {}).get(events.manifest.key), CachedVectors):
@@ -185,7 +185,7 @@ class TrainBatches(Dataset[Batch]):
 
     @property
     def total_rows(self) -> int:
-        """How many rows can be drawn, over all sources."""
+        """The number of usable rows of all sources."""
         return sum(len(events.rows) for events in self.events)
 
     def __len__(self) -> int:
@@ -205,7 +205,7 @@ class TrainBatches(Dataset[Batch]):
 def _batch_size(source: Source, default: int) -> int:
     size = default if source.batch is None else source.batch
     if size < 1:
-        raise UserError(f"the batch of {source.path} is {size}: it needs one event or more, and two to have a negative")
+        raise UserError(f"the batch of {source.path} is {size}: expected 1 or more, and 2 or more for negatives")
     return size
 
 
@@ -217,7 +217,7 @@ def _weights(sources: Sequence[Source]) -> list[float]:
 
 
 def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
-    """How often the source of each step was drawn before that step."""
+    """How many times the source of each step was drawn before that step."""
     draws = np.zeros_like(schedule)
     for source in range(sources):
         steps = np.flatnonzero(schedule == source)

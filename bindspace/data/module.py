@@ -1,4 +1,4 @@
-"""The data as a Lightning module, for `bindspace train` and for anybody's own `Trainer`."""
+"""The data as a Lightning data module, for `bindspace train` and for other `Trainer`s."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from bindspace.data.manifest import Manifest, Read, check_groups, split_validati
 from bindspace.data.validation import LARGEST, ValidationBatches
 from bindspace.settings import DataSettings, Pair
 
-PREFETCH = 4  # batches that a worker is ahead,
-AHEAD = 2048  # but no more events than these beyond the first batch: prepared inputs of large batches fill memory
+PREFETCH = 4  # batches that a worker prefetches,
+AHEAD = 2048  # but at most this many events beyond the first batch: prepared inputs of large batches fill memory
 IN_WORKER = re.compile(
     r"^Caught .* in DataLoader worker process.*^[\w.]*(?:UserError|PluginError): (.*)", re.DOTALL | re.M
 )
 
 
 class StepSampler(DistributedSampler[int]):
-    """Steps from `start()` on. Its length stays that of the whole run, so that a resumed run counts steps alike.
+    """Steps from `start()` on. Its length is that of the whole run, so that a resumed run counts steps alike.
 
-    It is a `DistributedSampler` in order that Lightning leaves it in place: dealing to ranks is the data set's work.
+    It is a `DistributedSampler` so that Lightning does not replace it: the data set itself distributes over ranks.
     """
 
     def __init__(self, dataset: TrainBatches | ValidationBatches, start: Callable[[], int]) -> None:
@@ -47,11 +47,10 @@ class BindData(LightningDataModule):
     """Training and validation batches of the listed pairs.
 
     `train`, `val`: sources, or manifests already loaded. With `val` None, a share of the training rows
-    (`settings.val_fraction`) is held out, whole groups at a time; an empty list means no validation. `val_pairs`:
-    further pairs to validate. `vectors`: cached vectors of frozen towers, see `TrainBatches`. Set `start_step` to
-    resume: the batch of step t does not depend on those before. `reads`: what further terms of the loss take, see
-    `bindspace.settings.reads`. Set `in_chunks` where the module encodes in chunks: it moves them to its device one by
-    one.
+    (`settings.val_fraction`) is held out, by whole groups; an empty list means no validation. `val_pairs`: further
+    pairs to validate. `vectors`: cached vectors of frozen towers, see `TrainBatches`. Set `start_step` to resume: the
+    batch of step t does not depend on earlier ones. `reads`: modalities that further terms of the loss read, see
+    `bindspace.settings.reads`. Set `in_chunks` if the module encodes in chunks: it moves them to its device one by one.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class BindData(LightningDataModule):
             self.train_manifests, self.val_manifests = parts
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One batch a step, from `start_step` on, for this rank of the attached trainer (else the only one)."""
+        """One batch per step, from `start_step` on, for this rank of the attached trainer (else the only one)."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         workers = self.settings.workers
         batches = TrainBatches(
@@ -109,7 +108,7 @@ class BindData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """This rank's share of the validation set; no batches where there are no validation events."""
+        """This rank's share of the validation set; no batches without validation events."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         settings, workers = self.settings, self.settings.workers
         batches = ValidationBatches(
@@ -136,7 +135,7 @@ class BindData(LightningDataModule):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """What a loader worker raises for people comes back as they would read it, without the worker's traceback."""
+    """Re-raises a user error of a loader worker with its own message, without the worker's traceback."""
     try:
         yield
     except UserError as error:
@@ -147,8 +146,8 @@ def one_sentence() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            "a loader worker was killed, as happens when memory runs out: lower data.workers, data.memory_gb or "
-            "data.batch, then go on with run=FOLDER"
+            "a loader worker was killed, perhaps because memory ran out: lower data.workers, data.memory_gb or "
+            "data.batch, then resume with run=FOLDER"
         ) from error
 
 

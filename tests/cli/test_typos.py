@@ -233,7 +233,7 @@ def test_a_preset_that_two_packages_bring_names_both(refused, install):
         files = {f"bindspace_{name}/__init__.py": EAR, f"bindspace_{name}/conf/modality/wide.yaml": preset.format(name)}
         install(f"bindspace-{name}", files, **{name: f"bindspace_{name}:EarConfig"})
     sentence = refused("train", "modality=[image,wide]")
-    assert "the preset 'wide' is brought by bindspace-ear and bindspace-eye" in sentence
+    assert "the preset 'wide' is provided by bindspace-ear and bindspace-eye" in sentence
 
 
 def test_an_unknown_verb_is_answered_with_the_closest_one_and_the_list(refused):

@@ -233,7 +233,7 @@ def test_a_pair_is_of_two_modalities(configs, folder, of: list[str]) -> None:
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_a_batch_without_events_is_refused(configs, folder, size: int) -> None:
-    with pytest.raises(UserError, match=f"the batch of .* is {size}: it needs one event or more"):
+    with pytest.raises(UserError, match=f"the batch of .* is {size}: expected 1 or more"):
         batches([folder(batch=size)], configs)
 
 

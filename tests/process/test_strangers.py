@@ -45,13 +45,13 @@ def test_the_list_names_all_of_them_and_says_why_some_do_not_work(python, tmp_pa
     assert ("twin", "(failed)", "bindspace-twin-a", "1.0.0") in rows
     assert ("twin", "(failed)", "bindspace-twin-b", "2.0.0") in rows
     assert "'crashing' of bindspace-crashing does not load: RuntimeError: the driver of the sensor is not" in listed
-    assert "'outdated' of bindspace-outdated was written for contract 0, this bindspace speaks contract 1" in listed
+    assert "'outdated' of bindspace-outdated was written for contract 0, this bindspace supports contract 1" in listed
     assert "the name 'twin' is claimed by bindspace-twin-a and bindspace-twin-b: uninstall one of them" in listed
 
 
 @pytest.mark.parametrize("name", ["tactile", "text_spelling"])
 def test_the_good_ones_keep_the_contract(python, tmp_path, name):
-    assert bindspace("check", name, cwd=tmp_path, python=python).stdout.endswith(f"{name}: it keeps the contract\n")
+    assert bindspace("check", name, cwd=tmp_path, python=python).stdout.endswith(f"{name}: all checks passed\n")
 
 
 def test_the_others_train_and_measure_beside_the_broken_ones(python, tmp_path):

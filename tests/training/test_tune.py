@@ -136,9 +136,9 @@ def test_layers_that_take_no_useful_adapter_are_left_out():
         (
             lambda: nn.EmbeddingBag(4, 4),
             Lora(rank=2),
-            r"its encoder has no layer that takes an adapter: set here.rank=0",
+            r"its encoder has no layer that supports an adapter: set here.rank=0",
         ),
-        (Attending, Lora(rank=2, dropout=0.1), r"here.dropout=0.1: attention keeps its projections in one tensor"),
+        (Attending, Lora(rank=2, dropout=0.1), r"here.dropout=0.1: attention has its projections in one tensor"),
         (Attending, Lora(rank=2, targets=["each"]), r"here.targets: unknown layer 'each'.*attention, last, near\)"),
     ],
 )
@@ -152,7 +152,7 @@ def test_what_cannot_be_adapted_is_one_sentence(encoder, lora, sentence):
     ("tune", "sentence"),
     [
         (Tune(unfreeze_last=1), r"here.unfreeze_last=1 has no effect: add here.freeze=true"),
-        (Tune(freeze=True, lora=Lora(rank=2)), r"here.freeze=true leaves no adapter to train"),
+        (Tune(freeze=True, lora=Lora(rank=2)), r"here.freeze=true would freeze the adapters"),
         (Tune(layer_decay=1.5), r"here.layer_decay: expected more than 0 and at most 1, got 1.5"),
         (Tune(lora=Lora(rank=-1)), r"here.lora.rank: expected 0 or more, got -1"),
         (Tune(lora=Lora(dropout=1.0)), r"here.lora.dropout: expected a share from 0 to below 1, got 1.0"),
