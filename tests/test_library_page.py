@@ -23,3 +23,11 @@ def test_the_code_of_the_page_runs_and_does_what_it_says(tmp_path, monkeypatch, 
     assert said[0] == "trained"
     assert 0 <= float(said[1]) <= 1
     assert names["module"].space.ledger.status("text", "imu") == "trained"
+
+
+def test_the_term_of_the_losses_page_is_the_one_that_tests_install():
+    page = (PAGE.parent / "losses.md").read_text(encoding="utf-8")
+    package = PAGE.parents[1] / "tests" / "packages" / "bindspace_symile"
+    for file in ("bindspace_symile/__init__.py", "bindspace_symile/term.py"):
+        assert f"```python\n{(package / file).read_text(encoding='utf-8').rstrip()}\n```" in page
+    assert 'symile = "bindspace_symile:SymileConfig"' in (package / "pyproject.toml").read_text(encoding="utf-8")
