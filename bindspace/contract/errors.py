@@ -24,6 +24,6 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> str
     """
     options = sorted(options)
     close = get_close_matches(name, options, n=1, cutoff=0.5)
-    guess = f" did you mean {close[0]!r}?" if close else ""
-    listing = f" (available: {', '.join(options)})" if options else " (none available)"
-    return f"unknown {kind} {name!r}:{guess}{listing}{'; ' + hint if hint else ''}"
+    listing = f"available: {', '.join(options)}" if options else "none available"
+    answer = f"did you mean {close[0]!r}? ({listing})" if close else listing
+    return f"unknown {kind} {name!r}: {answer}{'; ' + hint if hint else ''}"
