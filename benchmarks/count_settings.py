@@ -2,8 +2,8 @@
 
     python benchmarks/count_settings.py
 
-Plugins' settings (modalities, data sets, terms of the loss, callbacks) are not the core's; those of the default loss are
-shown beside it.
+Plugins' settings (modalities, data sets, terms of the loss, callbacks) are not the core's; of the default loss they are
+counted beside it.
 """
 
 from __future__ import annotations
