@@ -29,9 +29,9 @@ from bindspace.training.distillation import Teacher
 from bindspace.training.freezing import (
     adapt,
     check_still,
-    fingerprint,
     set_trainable,
     still_tensors,
+    tensor_hashes,
     wholly_frozen,
 )
 from bindspace.training.groups import tower_groups
@@ -104,7 +104,7 @@ class BindModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Takes the fingerprint of what stands still."""
-        self._before = fingerprint(still_tensors(self.space))
+        self._before = tensor_hashes(still_tensors(self.space))
 
     def on_train_start(self) -> None:
         """With cached gradients: refuses towers that they do not fit, and keeps DDP from reducing within a step."""

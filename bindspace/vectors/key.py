@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bindspace.contract import ModalityConfig, PluginError, registry
 from bindspace.space import Space
@@ -61,8 +61,13 @@ def tower_hash(tower: nn.Module) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(chain(tower.named_parameters(), tower.named_buffers())):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        found.update(raw_bytes(tensor))
     return found.hexdigest()
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor of any type; without a copy where it is contiguous on the CPU."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def preparation_hash(config: ModalityConfig) -> str:
