@@ -217,6 +217,11 @@ def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
     return draws
 
 
+def one_thread(worker: int) -> None:
+    """How a loader worker begins. It stands here, since a worker that is not forked imports the module of it."""
+    torch.set_num_threads(1)
+
+
 class ValBatches(Dataset[Batch]):
     """The events of all sources once, in order, prepared for evaluation; a list cell by its first alternative."""
 

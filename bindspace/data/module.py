@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pickle import PicklingError
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from bindspace.contract import ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
-from bindspace.data.dataset import TrainBatches, ValBatches, Vectors, load_manifest
+from bindspace.data.dataset import TrainBatches, ValBatches, Vectors, load_manifest, one_thread
 from bindspace.data.manifest import Manifest, check_groups, split_validation
 from bindspace.settings import DataSettings, Pair
 
@@ -98,7 +100,7 @@ class BindData(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=max(1, min(PREFETCH, AHEAD // self.settings.batch)) if workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
@@ -115,9 +117,21 @@ class BindData(LightningDataModule):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """What a loader worker raises for people comes back as they would read it, without the worker's traceback."""
+    """What a loader worker raises for people comes back as they would read it, without the worker's traceback.
+
+    So does what keeps a worker from being started at all.
+    """
     try:
         yield
+    except (PicklingError, AttributeError, TypeError) as error:
+        if not any(
+            frame.name == "dump" and "multiprocessing" in frame.filename for frame in extract_tb(error.__traceback__)
+        ):
+            raise
+        raise UserError(
+            f"a loader worker cannot be given the data ({error}): keep what cannot be pickled out of the modalities' "
+            "settings, or set data.workers=0"
+        ) from error
     except UserError as error:
         if (told := IN_WORKER.search(str(error))) is None:
             raise
@@ -129,7 +143,3 @@ def one_sentence() -> Iterator[None]:
             "a loader worker was killed, as happens when memory runs out: lower data.workers, data.memory_gb or "
             "data.batch, then go on with run=FOLDER"
         ) from error
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
