@@ -223,3 +223,8 @@ def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
         steps = np.flatnonzero(schedule == source)
         draws[steps] = np.arange(len(steps))
     return draws
+
+
+def one_thread(worker: int) -> None:
+    """Initialises a loader worker. It is here, since a worker that is not forked imports the module of it."""
+    torch.set_num_threads(1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pickle import PicklingError
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from bindspace.contract import ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
-from bindspace.data.dataset import TrainBatches, Vectors, load_manifest
+from bindspace.data.dataset import TrainBatches, Vectors, load_manifest, one_thread
 from bindspace.data.manifest import Manifest, Read, check_groups, split_validation
 from bindspace.data.validation import LARGEST, ValidationBatches
 from bindspace.settings import DataSettings, Pair
@@ -104,7 +106,7 @@ class BindData(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=max(1, min(PREFETCH, AHEAD // self.settings.batch)) if workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
@@ -126,7 +128,7 @@ class BindData(LightningDataModule):
         if not len(batches):
             return []
         sampler = StepSampler(batches, int)
-        return DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=_one_thread)
+        return DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=one_thread)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch's tensors."""
@@ -135,9 +137,21 @@ class BindData(LightningDataModule):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Re-raises a user error of a loader worker with its own message, without the worker's traceback."""
+    """Re-raises a user error of a loader worker with its own message, without the worker's traceback.
+
+    So too for what keeps a worker from being started at all.
+    """
     try:
         yield
+    except (PicklingError, AttributeError, TypeError) as error:
+        if not any(
+            frame.name == "dump" and "multiprocessing" in frame.filename for frame in extract_tb(error.__traceback__)
+        ):
+            raise
+        raise UserError(
+            f"a loader worker cannot be given the data ({error}): keep what cannot be pickled out of the modalities' "
+            "settings, or set data.workers=0"
+        ) from error
     except UserError as error:
         if (told := IN_WORKER.search(str(error))) is None:
             raise
@@ -149,7 +163,3 @@ def one_sentence() -> Iterator[None]:
             "a loader worker was killed, perhaps because memory ran out: lower data.workers, data.memory_gb or "
             "data.batch, then resume with run=FOLDER"
         ) from error
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)

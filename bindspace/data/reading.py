@@ -7,6 +7,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -162,19 +163,31 @@ class _Store:
         self.refused = np.zeros(cells, dtype=bool)
         self.samples: dict[int, Any] = {}
 
+    def without_samples(self) -> _Store:
+        """The same digests, and no decoded samples."""
+        store = copy(self)
+        store.samples = {}
+        return store
+
 
 class Reader:
     """Reads cells, stores every digest, and caches decoded samples in memory up to `memory_gb`.
 
     Nothing is evicted: epochs read all samples in turn, so evicting the oldest would always evict the one needed next.
-    Cached samples are reused, so `prepare` must not modify them.
+    Cached samples are reused, so `prepare` must not modify them. A copy in another process begins with the digests, and
+    with memory of its own for samples.
     """
 
     def __init__(self, memory_gb: float = 0.0) -> None:
-        self.memory_left = int(memory_gb * GIB)
+        self.memory = self.memory_left = int(memory_gb * GIB)
         self._stores: dict[tuple[str, str, str], _Store] = {}
         self._files: dict[Path | Stored, bytes] = {}
         self._bad: list[BadRow] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a loader worker gets where it is not forked: no decoded samples, and no report that is made here."""
+        stores = {key: store.without_samples() for key, store in self._stores.items()}
+        return {**self.__dict__, "memory_left": self.memory, "_stores": stores, "_bad": []}
 
     def take_bad(self) -> list[BadRow]:
         """The cells refused since the last call; a cell is reported once."""

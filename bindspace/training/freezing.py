@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 import torch
@@ -13,6 +13,7 @@ from bindspace.contract import Tune, UserError
 from bindspace.modules.adapters import add_adapters, has_adapters, is_adapter
 from bindspace.settings import frozen
 from bindspace.space import Space, Tower
+from bindspace.vectors import raw_bytes
 
 
 def wholly_frozen(space: Space, freeze: Iterable[str]) -> set[str]:
@@ -100,18 +101,15 @@ def never_moved(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable
     return {name: kept[name] for name in kept if name in names}
 
 
-def fingerprint(tensors: dict[str, Tensor]) -> dict[str, str]:
-    """A SHA-256 for each tensor's bytes: to the bit, and without keeping a copy."""
-    return {
-        name: hashlib.sha256(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes()).hexdigest()
-        for name, tensor in tensors.items()
-    }
+def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """A SHA-256 for each tensor's bytes, of whatever type: to the bit, and without keeping a copy."""
+    return {name: hashlib.sha256(raw_bytes(tensor)).hexdigest() for name, tensor in tensors.items()}
 
 
 def check_still(before: dict[str, str], space: Space) -> None:
     """Raises `RuntimeError` that names what moved although it was frozen."""
     tensors = dict(chain(space.towers.named_parameters(), space.towers.named_buffers()))
-    after = fingerprint({name: tensors[name] for name in before})
+    after = tensor_hashes({name: tensors[name] for name in before})
     moved = [name for name, value in before.items() if after[name] != value]
     if moved:
         raise RuntimeError(f"frozen tensors moved during training: {', '.join(moved[:5])} ({len(moved)} in all)")

@@ -23,7 +23,7 @@ from bindspace.ledger import Ledger
 from bindspace.settings import OptimSettings, Pair, moving, pair_name, pair_term
 from bindspace.space import Space, Temperature, Tower
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
-from bindspace.training.freezing import adapt, check_still, fingerprint, set_trainable, still_tensors, wholly_frozen
+from bindspace.training.freezing import adapt, check_still, set_trainable, still_tensors, tensor_hashes, wholly_frozen
 from bindspace.training.groups import own_groups, tower_groups
 from bindspace.training.initialisation import new_ledger
 from bindspace.training.ranks import gather_counts, gather_lists
@@ -98,7 +98,7 @@ class BindModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Takes the hashes of what is frozen, and has the optimisers say when they step."""
-        self._before = fingerprint(still_tensors(self.space))
+        self._before = tensor_hashes(still_tensors(self.space))
         self.recording.watch()
         for optimizer in self.trainer.optimizers:
             optimizer.register_step_post_hook(self._stepped)

@@ -35,7 +35,7 @@ from bindspace.training.acceleration import faster
 from bindspace.training.callbacks import KeepBest, SaveLast, ShowProgress, ValidateAtEnd, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.extending import check_ancestor, extended_space
-from bindspace.training.freezing import adapt, fingerprint, never_moved, wholly_frozen
+from bindspace.training.freezing import adapt, never_moved, tensor_hashes, wholly_frozen
 from bindspace.training.hardware import cluster, device_of, environment, precision, threads
 from bindspace.training.initialisation import add_temperatures, new_ledger
 from bindspace.training.logging import quiet
@@ -121,7 +121,7 @@ def prepared(run: TrainRun, space: Space, stages: list[Stage], kept: set[str]) -
     everyone = set(space.modalities)
     still = [set(stage.freeze) | (everyone - stage.members) | kept for stage in stages]
     adapt(space, {name for frozen in still for name in everyone - wholly_frozen(space, frozen)}, run.seed)
-    return fingerprint(never_moved(space, still, kept))
+    return tensor_hashes(never_moved(space, still, kept))
 
 
 def read_events(run: TrainRun, pairs: list[Pair]) -> Manifests:

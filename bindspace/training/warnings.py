@@ -16,7 +16,7 @@ def warn_of_batches(run: TrainRun) -> None:
             stacklevel=3,
         )
     largest = max([run.data.batch, *(stage.batch or 0 for stage in run.stages)])
-    share = -(-largest // run.trainer.devices)
+    share = -(-largest // (run.trainer.devices * run.trainer.nodes))  # the first rank's, which is the largest
     if run.trainer.micro_batch is not None and run.trainer.micro_batch >= share:
         warnings.warn(
             f"trainer.micro_batch={run.trainer.micro_batch} has no effect: a rank's share of a batch is {share}",

@@ -2,7 +2,7 @@
 
 from bindspace.vectors.cache import VectorCache, content_keys
 from bindspace.vectors.embedding import cache_vectors, embed_items, open_caches
-from bindspace.vectors.key import TRAINING_ONLY, TowerKey, tower_hash, tower_key
+from bindspace.vectors.key import TRAINING_ONLY, TowerKey, raw_bytes, tower_hash, tower_key
 
 __all__ = [
     "TRAINING_ONLY",
@@ -12,6 +12,7 @@ __all__ = [
     "content_keys",
     "embed_items",
     "open_caches",
+    "raw_bytes",
     "tower_hash",
     "tower_key",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bindspace import BadSample, Cell, Head, ModalityConfig, UserError
+from bindspace_openclip.hub import asks_to_fetch
 from bindspace_openclip.models import check_weights, model_config, preprocessing, whose
 
 if TYPE_CHECKING:
@@ -185,13 +186,14 @@ class OpenClipTextConfig(OpenClipConfig):
         from bindspace_openclip.towers import tokenizer
 
         check_augment(augment)
-        return {"ids": tokenizer(self.model)(list(samples))}
+        return {"ids": tokenizer(self.model, fetch=asks_to_fetch(self.weights))(list(samples))}
 
     def encoder(self, *, pretrained: bool) -> nn.Module:
         """The text half alone."""
         from bindspace_openclip.towers import load_half, text_tower
 
-        return load_half(text_tower(self.model), self.model, self.weights if pretrained else None)
+        tower = text_tower(self.model, fetch=asks_to_fetch(self.weights))
+        return load_half(tower, self.model, self.weights if pretrained else None)
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[str, dict[str, Any]]:
         """A caption of one of ten things."""

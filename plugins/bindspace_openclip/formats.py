@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bindspace import FormatConfig, Head, UserError
 from bindspace_openclip import OpenClipConfig, OpenClipImageConfig, OpenClipTextConfig
+from bindspace_openclip.hub import asks_to_fetch
 from bindspace_openclip.models import is_local, model_config, weights_file, whose
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class OpenClipFormat(FormatConfig):
 
     def _config(self, name: str, path: Path) -> OpenClipConfig:
         """One half's settings as they are kept in the space: prepared as tag or folder say, and no weights to load."""
-        if self.tag is not None and is_local(self.tag):
+        if self.tag is not None and (is_local(self.tag) or asks_to_fetch(self.tag)):
             raise UserError(f"tag={self.tag}: expected the name of a pretrained tag; the file is weights=FILE")
         HALVES[name](model=self.model, weights=str(path))  # checks the folder
         config = HALVES[name](model=self.model, weights=self.tag or str(path))

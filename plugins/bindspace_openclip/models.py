@@ -13,6 +13,7 @@ from typing import Any
 
 from bindspace import UserError
 from bindspace.contract.errors import unknown
+from bindspace_openclip.hub import FETCH, asks_to_fetch, pretrained_file
 
 LOCAL_DIR = "local-dir:"
 CONFIG = "open_clip_config.json"
@@ -62,7 +63,14 @@ def _config_files() -> dict[str, Path]:
 
 def is_local(weights: str) -> bool:
     """Whether `weights` names a place on this machine, not one of open_clip's tags."""
+    if asks_to_fetch(weights):
+        return False
     return weights.startswith(LOCAL_DIR) or Path(weights).suffix != "" or "/" in weights or Path(weights).exists()
+
+
+def tag_of(weights: str) -> str:
+    """The pretrained tag that `weights` names, whether it may be fetched or not."""
+    return weights.removeprefix(FETCH)
 
 
 def check_weights(model: str, weights: str | None) -> None:
@@ -70,7 +78,7 @@ def check_weights(model: str, weights: str | None) -> None:
     if weights is None:
         return
     if not is_local(weights):
-        tag_config(model, weights)
+        tag_config(model, tag_of(weights))
     elif (folder := _folder(weights)) is not None:
         held = _folder_config(folder).get("model_cfg", {})
         for part in ("embed_dim", "vision_cfg", "text_cfg"):
@@ -81,9 +89,10 @@ def check_weights(model: str, weights: str | None) -> None:
 
 
 def weights_file(model: str, weights: str) -> Path:
-    """The file of weights that is meant; one of open_clip's tags is looked for in its cache, then fetched."""
+    """The file of weights that is meant; that of a tag from open_clip's cache, or fetched where `weights` asks."""
     if not is_local(weights):
-        return _fetched(model, weights)
+        tag = tag_of(weights)
+        return pretrained_file(model, tag, tag_config(model, tag), fetch=asks_to_fetch(weights))
     folder = _folder(weights)
     if folder is None:
         return Path(weights)
@@ -100,7 +109,7 @@ def preprocessing(model: str, weights: str | None) -> dict[str, Any]:
     if weights is None:
         said: dict[str, Any] = {}
     elif not is_local(weights):
-        said = tag_config(model, weights)
+        said = tag_config(model, tag_of(weights))
     else:
         folder = _folder(weights)
         said = {} if folder is None else _folder_config(folder).get("preprocess_cfg", {})
@@ -125,7 +134,7 @@ def tag_config(model: str, tag: str) -> dict[str, Any]:
 def whose(model: str, weights: str) -> str:
     """Identifies the weights for a declaration: the tag, or the name and the hash of the file."""
     if not is_local(weights):
-        return f"open_clip {model} ({weights})"
+        return f"open_clip {model} ({tag_of(weights)})"
     path = weights_file(model, weights)
     return f"open_clip {model} ({path.name}, sha256 {_sha256(path, path.stat().st_mtime_ns)[:12]})"
 
@@ -149,18 +158,3 @@ def _folder_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds no {CONFIG} that can be read: give the file of weights itself") from error
     return found if isinstance(found, dict) else {}
-
-
-def _fetched(model: str, tag: str) -> Path:
-    import open_clip
-
-    try:
-        return Path(open_clip.download_pretrained(tag_config(model, tag)))
-    except UserError:
-        raise
-    except Exception as error:  # the hub's client raises all kinds of errors without a network
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(
-            f"the weights {tag!r} of {model} are neither in open_clip's cache nor to be fetched ({reason}): "
-            "give a local file by weights=FILE"
-        ) from error

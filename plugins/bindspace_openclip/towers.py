@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from bindspace import UserError
 from bindspace.modules.trunks import load_weights
+from bindspace_openclip.hub import FETCH, of_the_hub
 from bindspace_openclip.models import model_config, weights_file
 
 Half = TypeVar("Half", bound=nn.Module)
@@ -102,30 +102,43 @@ class TokenTower(TextTower):
 
 
 def image_tower(model: str) -> ImageTower:
-    """The image half of a model with random weights; nothing is fetched."""
+    """The image half of a model with random weights; timm builds some of them, and nothing is fetched."""
     config = model_config(model)
     vision = {**config["vision_cfg"], "timm_model_pretrained": False, "output_tokens": False}
-    visual = _build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False))
+    name = str(vision.get("timm_model_name") or "")
+    named = name if ":" in name else None  # of none of open_clip's own models, but some may be added to it
+    with of_the_hub(f"the network of {model}", named, f'import timm; timm.create_model("{name}")', fetch=False):
+        visual = _build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False))
     tokenwise = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok"
     return VitTower(visual) if tokenwise and not visual.final_ln_after_pool else ImageTower(visual)
 
 
-def text_tower(model: str) -> TextTower:
-    """The text half of a model with random weights. Some are Hugging Face's, whose architecture is on their hub."""
+def text_tower(model: str, *, fetch: bool = False) -> TextTower:
+    """The text half of a model with random weights. Some are Hugging Face's, whose architecture is on their hub.
+
+    It is fetched from there with `fetch` only. Raises `UserError` where it is not to be had.
+    """
     config = model_config(model)
     text_config = {**config["text_cfg"], "hf_model_pretrained": False, "output_tokens": False}
-    with of_the_hub(f"the architecture of {model}", text_config.get("hf_model_name")):
+    name = text_config.get("hf_model_name")
+    command = f'import transformers; transformers.AutoConfig.from_pretrained("{name}")'
+    with of_the_hub(f"the architecture of {model}", name, command, fetch=fetch):
         text = _build_text_tower(config["embed_dim"], text_config, config.get("quick_gelu", False))
     plain = isinstance(text, TextTransformer) and text.cls_emb is None and text.text_projection is not None
     return TokenTower(text) if plain else TextTower(text)
 
 
 @lru_cache(maxsize=8)
-def tokenizer(model: str) -> Callable[[list[str]], Tensor]:
-    """The model's own tokenizer, built once: list of texts -> ids (B, L) int64."""
-    text_config = model_config(model)["text_cfg"]
-    name = text_config.get("hf_tokenizer_name") or ("siglip" in model.lower() and "its SentencePiece vocabulary")
-    with of_the_hub(f"the tokenizer of {model}", name):
+def tokenizer(model: str, *, fetch: bool = False) -> Callable[[list[str]], Tensor]:
+    """The model's own tokenizer, built once: list of texts -> ids (B, L) int64. Fetched with `fetch` only."""
+    name = model_config(model)["text_cfg"].get("hf_tokenizer_name")
+    if not name and not fetch and "siglip" in model.lower():  # open_clip then takes a vocabulary from a plain address
+        raise UserError(
+            f"open_clip fetches the vocabulary of {model} each time, and nothing is fetched unasked: write "
+            f"weights={FETCH}TAG, or choose a model that brings its own"
+        )
+    command = f'import open_clip; open_clip.get_tokenizer("{model}")'
+    with of_the_hub(f"the tokenizer of {model}", name, command, fetch=fetch):
         return open_clip.get_tokenizer(model)
 
 
@@ -143,21 +156,6 @@ def load_half(tower: Half, model: str, weights: str | None) -> Half:
     if weights is not None:
         load_weights(tower, weights_file(model, weights))
     return tower
-
-
-@contextmanager
-def of_the_hub(what: str, name: Any) -> Iterator[None]:
-    """Within it, whatever the hub's client raises becomes one `UserError`; without a name nothing is caught."""
-    try:
-        yield
-    except Exception as error:
-        if not name:
-            raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(
-            f"{what} ({name}) is kept on the Hugging Face hub and neither in its cache nor to be fetched "
-            f"({reason}): connect once, or choose a model that brings its own"
-        ) from error
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -211,7 +211,7 @@ def test_the_tag_of_a_pretrained_model_is_resolved_by_open_clip(file, monkeypatc
     said = {"hf_hub": "nowhere/tiny/", "mean": (0.5, 0.5, 0.5), "interpolation": "bilinear"}
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: said)
     monkeypatch.setattr(open_clip, "download_pretrained", lambda cfg: str(file))
-    space = Space(both(weights="tiny_2b"), 24, "image", pretrained=True)
+    space = Space(both(weights="fetch:tiny_2b"), 24, "image", pretrained=True)
     assert torch.equal(space.towers["image"].encoder.tower.proj, original().visual.proj)
     assert space.configs["image"].mean == (0.5, 0.5, 0.5)
     assert space.configs["image"].interpolation.value == "bilinear"
@@ -223,10 +223,8 @@ def test_the_tag_of_a_pretrained_model_is_resolved_by_open_clip(file, monkeypatc
         raise OSError("We couldn't connect to the hub\nand a page more")
 
     monkeypatch.setattr(open_clip, "download_pretrained", offline)
-    with pytest.raises(
-        UserError, match=r"'tiny_2b' of tiny are neither in open_clip's cache nor to be fetched \(We "
-    ) as e:
-        Space(both(weights="tiny_2b"), 24, "image", pretrained=True)
+    with pytest.raises(UserError, match=r"'tiny_2b' of tiny cannot be fetched \(We couldn't connect to the hub\)") as e:
+        Space(both(weights="fetch:tiny_2b"), 24, "image", pretrained=True)
     assert "\n" not in str(e.value)
 
 

@@ -211,3 +211,14 @@ def test_a_chunk_that_holds_the_whole_batch_has_no_effect_and_says_so():
     warn_of_batches(run)
     run.trainer.micro_batch, run.stages[0].batch = 32, 128  # a stage with larger batches
     warn_of_batches(run)
+
+
+def test_a_ranks_share_counts_the_devices_of_all_nodes():
+    from bindspace.settings.run import DataSettings, TrainerSettings, TrainRun
+    from bindspace.training.warnings import warn_of_batches
+
+    run = TrainRun(data=DataSettings(batch=64), trainer=TrainerSettings(micro_batch=8, devices=2, nodes=4))
+    with pytest.warns(UserWarning, match="trainer.micro_batch=8 has no effect: a rank's share of a batch is 8"):
+        warn_of_batches(run)
+    run.trainer.micro_batch = 7
+    warn_of_batches(run)
