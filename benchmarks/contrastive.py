@@ -43,7 +43,7 @@ def main() -> None:
         for loss in asked.losses.split(","):
             for precision in asked.precision.split(","):
                 if precision == "bf16" and not has_units:
-                    emit(loss, rows=rows, precision=precision, skipped="no bf16 matrix units here")
+                    emit(loss, rows=rows, precision=precision, skipped="no bf16 matrix instructions")
                     continue
                 emit(loss, **measure(loss, rows, precision, asked.rounds, not asked.quick, DEVICE))
 

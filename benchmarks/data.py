@@ -1,4 +1,4 @@
-"""How many samples a second reading gives: loose files, shards by index, a webdataset stream; audio whole and in part.
+"""Reading throughput in samples per second: loose files, shards by index, a webdataset stream; audio whole and in part.
 
 usage: python benchmarks/data.py [events] [rounds]     One JSON line per case: samples a second of one core, and the
 ratio to the first case of its group in the same rounds. Files are in the page cache: this measures software, not disks.

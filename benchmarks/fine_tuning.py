@@ -1,4 +1,4 @@
-"""What each way of fine-tuning trains and stores: timm's vit_tiny_patch16_224 under a head to 128, one step.
+"""Trained and stored parameters of each fine-tuning method: timm's vit_tiny_patch16_224 with a head to 128, one step.
 
 usage: python benchmarks/fine_tuning.py     A markdown table: parameters that are trained, their share of the tower,
 bytes of `last.ckpt` (with the state of AdamW), and how far the vectors of what is saved are from those of the trained.

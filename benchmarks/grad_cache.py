@@ -1,7 +1,7 @@
 """Cached gradients against the whole batch: time, peak memory, and how far the gradients are apart.
 
 usage: python benchmarks/grad_cache.py [rows] [chunk] [rounds]     Two ViT-tiny towers on 64 x 64 pixels; one step is
-forward, InfoNCE and backward. Also plain accumulation of chunks, which is cheaper and optimises something else.
+forward, InfoNCE and backward. Also plain accumulation of chunks, which is cheaper but optimises another objective.
 """
 
 from __future__ import annotations

@@ -189,7 +189,9 @@ def main() -> None:
         for name, left_out in (("", "text_full"), ("_with_full_texts", "text"))
         if found
     }
-    emit("summary", modalities=options.modalities, **means, bf16="measured" if bf16 else "no units for it: left out")
+    emit(
+        "summary", modalities=options.modalities, **means, bf16="measured" if bf16 else "no bf16 instructions: left out"
+    )
 
 
 if __name__ == "__main__":

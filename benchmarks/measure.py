@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, peak memory of a fresh process, the machine, one JSON line a case.
+"""Shared code of the benchmarks: interleaved rounds, peak memory of a fresh process, hardware, one JSON line per case.
 
 Time is CPU time of this process on one thread, so that other work on the machine disturbs it little; with a GPU it is
 wall-clock time between two synchronisations. Compare within one call of `interleaved` only.
@@ -36,7 +36,7 @@ def begin(threads: int = 1) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: processor or GPU, cores, threads, matrix units, versions."""
+    """The hardware and software behind the results: CPU or GPU, cores, threads, bf16 instructions, versions."""
     capabilities = torch.cpu.get_capabilities()
     return {
         "processor": capabilities.get("cpu_name") or platform.processor() or platform.machine(),
@@ -51,9 +51,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def emit(case: str, **figures: Any) -> None:
+def emit(case: str, **results: Any) -> None:
     """Prints one case as a JSON line: four significant digits of every float."""
-    print(json.dumps({"case": case, **{key: _short(value) for key, value in figures.items()}}), flush=True)
+    print(json.dumps({"case": case, **{key: _short(value) for key, value in results.items()}}), flush=True)
 
 
 def _short(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a training step costs beyond its arithmetic: `bindspace train`'s own against a bare PyTorch loop.
+"""The overhead of a training step: `bindspace train` against a plain PyTorch loop.
 
 usage: python benchmarks/overhead.py [batch] [steps] [rounds]     Encoders of size tiny in float32; both are handed the
 same prepared batches. Ours is the Trainer that `bindspace train` builds, with its callbacks, ledger, loggers and
@@ -31,6 +31,7 @@ from bindspace.training.module import BindModule
 from bindspace.training.run import trainer_of
 from bindspace.training.session import Manifests, Session
 from bindspace.training.stages import Stage, warmup_cosine
+from bindspace.training.terms import InfoNceConfig
 
 WARM = 3  # steps left out at the start of a fit
 
@@ -45,6 +46,10 @@ class Ready(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """One after the other."""
         return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> list[Batch]:
+        """None."""
+        return []
 
 
 class Stopwatch(L.Callback):
@@ -78,7 +83,8 @@ def ours(configs: dict[str, ModalityConfig], batches: list[Batch], folder: Path)
     torch.manual_seed(0)
     first, second = configs
     settings = TrainerSettings(precision=Precision.float32, accelerator=DEVICE, progress=False)
-    run = TrainRun(pivot=first, modality=configs, trainer=settings, logger=LoggerSettings(tensorboard=True))
+    logger, loss = LoggerSettings(tensorboard=True), InfoNceConfig()
+    run = TrainRun(pivot=first, modality=configs, trainer=settings, loss=loss, logger=logger)
     stage = Stage("bench", [Pair([first, second])], [], [0], len(batches), 1.0)
     session = Session(run, folder, Space(configs, run.dim, first), Manifests([], []), BadRows())
     trainer, watch = trainer_of(session, stage, 0, 0), Stopwatch()

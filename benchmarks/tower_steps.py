@@ -1,4 +1,4 @@
-"""How long a training step takes by modality at size tiny: prepare, and forward + backward in both precisions.
+"""Duration of a training step by modality at size tiny: prepare, and forward + backward in both precisions.
 
 usage: python benchmarks/tower_steps.py [batch] [rounds]     One line for each installed implementation that is made to
 be trained from scratch: milliseconds, and the ratio of bf16 to float32.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bindspace.benchmark.report.report import write_report as write_report
     from bindspace.contract import BadSample as BadSample
     from bindspace.contract import Bind as Bind
+    from bindspace.contract import CallbackConfig as CallbackConfig
     from bindspace.contract import Cell as Cell
     from bindspace.contract import DatasetConfig as DatasetConfig
     from bindspace.contract import FormatConfig as FormatConfig
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bindspace.contract import ModalityConfig as ModalityConfig
     from bindspace.contract import PluginError as PluginError
     from bindspace.contract import Source as Source
+    from bindspace.contract import TermConfig as TermConfig
     from bindspace.contract import Tune as Tune
     from bindspace.contract import UserError as UserError
     from bindspace.data import load_pool as load_pool
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from bindspace.space import save as save
     from bindspace.testing import check_modality as check_modality
     from bindspace.training.module import BindModule as BindModule
+    from bindspace.training.terms.term import Term as Term
 
     __version__: str
 
@@ -46,8 +49,8 @@ _HOMES = {
     "bindspace.benchmark.emergent": ["run_benchmark"],
     "bindspace.benchmark.report.report": ["write_report"],
     "bindspace.contract": [
-        "BadSample", "Bind", "Cell", "DatasetConfig", "FormatConfig", "Head", "Lora", "ModalityConfig", "PluginError",
-        "Source", "Tune", "UserError",
+        "BadSample", "Bind", "CallbackConfig", "Cell", "DatasetConfig", "FormatConfig", "Head", "Lora",
+        "ModalityConfig", "PluginError", "Source", "TermConfig", "Tune", "UserError",
     ],
     "bindspace.data": ["load_pool"],
     "bindspace.data.module": ["BindData"],
@@ -56,6 +59,7 @@ _HOMES = {
     "bindspace.space": ["Space", "load", "save"],
     "bindspace.testing": ["check_modality"],
     "bindspace.training.module": ["BindModule"],
+    "bindspace.training.terms.term": ["Term"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

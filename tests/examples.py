@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bindspace_world.newcomers import Maker
+from bindspace_world.new_modalities import Maker
 
 
 def write_examples(path: Path, seed: int, events: int, names: Sequence[str]) -> str:

@@ -42,6 +42,7 @@ BEHIND = {
     "bindspace.contract.registry",
     "bindspace.data.module",
     "bindspace.ledger.file",
+    "bindspace.ledger.observer",
     "bindspace.metrics.retrieval",
     "bindspace.settings.launch",
 }

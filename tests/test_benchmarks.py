@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bindspace.settings import TrainRun
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -65,3 +67,12 @@ def test_peak_memory_is_that_of_the_call(harness):
     measure, _ = harness
     sys.modules.setdefault("test_benchmarks", sys.modules[__name__])
     assert 190 < measure.peak_mb(hold, 100 * measure.MB) < 230  # the array and its copy
+
+
+def test_the_core_has_no_more_settings_than_this(monkeypatch):
+    """A further setting of the core names the one that goes for it."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    core = list(importlib.import_module("count_settings").leaves(TrainRun))
+    sys.modules.pop("count_settings")
+    assert {"data.batch", "optim.lr", "loss", "callbacks"} <= set(core)
+    assert len(core) <= 66

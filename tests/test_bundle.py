@@ -179,6 +179,13 @@ def test_a_part_is_built_alone_and_gives_the_same_vectors(space, folder):
     assert part.ledger.status("curve", "words") == "emergent"
 
 
+def test_a_saved_part_drops_what_only_the_others_learned(space, tmp_path):
+    space.ledger.pairs["curve", "vector"].gradient = {"curve"}
+    part = load(save(space, tmp_path / "space"), modalities=["words", "vector"])
+    assert part.ledger.trained_pairs() == [("curve", "vector"), ("vector", "words")]
+    assert load(save(part, tmp_path / "part")).ledger.trained_pairs() == [("vector", "words")]
+
+
 def test_a_part_reads_only_its_own_tensors(folder, monkeypatch):
     read = []
     real = safetensors.safe_open
@@ -271,7 +278,9 @@ def test_a_rename_that_fails_brings_the_older_space_back(space, folder, monkeypa
 def test_a_folder_that_holds_something_else_is_not_replaced(space, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("Call me Ishmael.")
-    with pytest.raises(UserError, match=r"holds 'chapter1\.tex', which is no part of a space: choose another folder"):
+    with pytest.raises(
+        UserError, match=r"holds 'chapter1\.tex', which does not belong to a space: choose another folder"
+    ):
         save(space, tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "Call me Ishmael."
 
@@ -311,13 +320,13 @@ def test_the_card_says_what_a_stranger_needs(space, tmp_path):
     assert "| vector-words | 1 | 3 | - |" in text
     assert "| curve-words | emergent |" in text
     assert "| 0.7 |" in text
-    assert "does not prove" in text
+    assert "not a proof" in text
 
 
 def test_the_card_of_a_space_without_ledger_says_so(space, tmp_path):
     space.ledger = None
     folder = save(space, tmp_path / "space")
-    assert "Not on record: the space came without a ledger." in (folder / "README.md").read_text()
+    assert "Not recorded: the space has no ledger." in (folder / "README.md").read_text()
     assert not (folder / "ledger.json").exists()
     assert load(folder).ledger.status("vector", "words") == "unknown"
 
@@ -404,9 +413,9 @@ HOSTILE = {
     "absurd depth": (settings("vector", depth={"layers": 2**30}), "build no towers \\(OverBudget"),
     "absurd dim": (lambda value: value.update(dim=2**31 - 1), "build no towers \\(OverBudget"),
     "negative width": (settings("curve", width=-8), "build no towers"),
-    "another width": (settings("curve", width=16), "expected F32 .16.* got F32 .12.*do not belong together"),
-    "another dim": (lambda value: value.update(dim=5), "do not belong together"),
-    "less depth": (settings("vector", depth={"layers": 1}), "has no tensor|knows nothing of"),
+    "another width": (settings("curve", width=16), "expected F32 .16.* got F32 .12.*do not match"),
+    "another dim": (lambda value: value.update(dim=5), "do not match"),
+    "less depth": (settings("vector", depth={"layers": 1}), "has no tensor|is not in"),
     "more depth": (settings("vector", depth={"layers": 3}), "has no tensor"),
     "dim zero": (lambda value: value.update(dim=0), "dim: expected a number above 0"),
     "dim as text": (lambda value: value.update(dim="4"), "dim: expected a whole number"),
@@ -418,7 +427,7 @@ HOSTILE = {
         r"needs the plugin 'sonar' of the package 'bindspace-sonar' \(2\.0\), which is not installed",
     ),
     "a plugin of another modality": (entry("curve", implementation="words"), "serves 'words', not 'curve'"),
-    "a wrong contract": (entry("curve", contract=2), "written for contract 2, its plugin speaks 1"),
+    "a wrong contract": (entry("curve", contract=2), "written for contract 2, its plugin supports 1"),
     "a contract as text": (entry("curve", contract="1"), "contract: expected a whole number"),
     "no implementation": (lambda value: value["modalities"]["curve"].pop("implementation"), "expected a key"),
     "an entry that is none": (lambda value: value["modalities"].update(curve=7), "expected values by name"),
@@ -445,8 +454,8 @@ HOSTILE = {
         lambda value: value["temperatures"]["vector-words"].pop("learned"),
         "expected a key 'learned'",
     ),
-    "another temperature that is missing": (lambda value: value["temperatures"].clear(), "knows nothing of"),
-    "a schema of the future": (lambda value: value.update(schema=2), "schema 2, this bindspace reads schema 1"),
+    "another temperature that is missing": (lambda value: value["temperatures"].clear(), "is not in"),
+    "a schema of the future": (lambda value: value.update(schema=2), "schema 2, this bindspace supports schema 1"),
     "no schema": (lambda value: value.pop("schema"), "has schema None"),
 }
 
@@ -465,7 +474,7 @@ TEXTS = {
     "another kind of JSON": ("[1]", "expected values by name"),
     "NaN": ('{"schema": 1, "dim": NaN}', "NaN is no JSON"),
     "infinity": ('{"schema": 1, "dim": Infinity}', "Infinity is no JSON"),
-    "a key twice": ('{"schema": 1, "schema": 1}', "twice"),
+    "a key twice": ('{"schema": 1, "schema": 1}', "a duplicate key"),
     "a number of many digits": ('{"schema": 1, "dim": ' + "9" * 5000 + "}", "is damaged"),
     "bytes that are no text": ("\udcff\udcfe", "is damaged"),
     "five megabytes": (" " * (5 << 20), "larger than 4 MiB"),
@@ -596,7 +605,7 @@ def test_a_plugin_that_no_longer_loads_gets_one_sentence(folder, monkeypatch):
     import toys
 
     monkeypatch.setattr(toys.CurveConfig, "contract", 2)
-    refused(folder, "was written for contract 2, this bindspace speaks contract 1")
+    refused(folder, "was written for contract 2, this bindspace supports contract 1")
 
 
 def test_a_name_that_two_packages_claim_is_refused_with_both(folder, tmp_path, monkeypatch):

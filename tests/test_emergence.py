@@ -98,7 +98,7 @@ def test_a_part_of_a_space_is_saved_beside_it_once(driver, tmp_path, install_toy
     ("fields", "words"),
     [
         ("group: g, tran: []", "tran"),
-        ("extends: c, train: []", "stand before"),
+        ("extends: c, train: []", "be listed before"),
         ("group: g, about: x, train: [], row: mine, over: c", "'a' has a row over 'c'"),
     ],
 )
@@ -119,13 +119,12 @@ def test_every_kept_line_belongs_to_a_recipe_as_it_is_now(driver, file):
 def test_the_row_of_the_experiment_binds_audio_as_the_experiment_does(driver):
     experiment = yaml.safe_load((ROOT / "conf" / "experiment" / "emergence.yaml").read_text())
     said = dict(override.split("=", 1) for override in driver[0].read_recipes()["emergence"].train)
-    audio, hubs = experiment["modality"]["audio"], experiment["loss"]["hubs"]
-    assert yaml.safe_load(said["teach"]) == experiment["teach"]
-    assert (said["modality.audio.head"], float(said["loss.temperature"])) == (
-        audio["head"],
-        audio["bind"]["temperature"],
-    )
-    assert (said["loss.hubs.of"], int(said["loss.hubs.landmarks"])) == (hubs["of"], hubs["landmarks"])
+    audio, hubness = experiment["modality"]["audio"], experiment["callbacks"]["hubness"]
+    assert yaml.safe_load(said["terms"]) == experiment["terms"]
+    assert said["modality.audio.head"] == audio["head"]
+    assert yaml.safe_load(said["modality.audio.bind"]) == audio["bind"]
+    assert said["callbacks"] == "[hubness]"
+    assert {key: yaml.safe_load(said[f"callbacks.hubness.{key}"]) for key in hubness} == hubness
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/emergence.md"])

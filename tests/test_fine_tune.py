@@ -146,7 +146,7 @@ def test_a_file_of_weights_that_was_changed_meanwhile_is_refused(here, stopping,
         ("modality.image.tune.lora.rank=-2", "modality.image.tune.lora.rank: expected 0 or more, got -2"),
         ("modality.image.tune.layer_decay=0", "modality.image.tune.layer_decay: expected more than 0 and at most 1"),
         ("modality.image.tune.unfreeze_last=1", "has no effect: add modality.image.tune.freeze=true"),
-        ("modality.image.model=test_vitt", "timm knows no model 'test_vitt': the closest are test_vit"),
+        ("modality.image.model=test_vitt", "unknown timm model 'test_vitt': the closest are test_vit"),
         ("modality.image.model=hf-hub:timm/x", "hubs and folders are never followed"),
     ],
 )

@@ -78,9 +78,9 @@ def train(out: str, modalities: str, *sources: str, more: tuple[str, ...] = ()) 
     return f"{out}/space"
 
 
-def extend(out: str, space: str, newcomer: str, *sources: str) -> str:
-    """Binds a newcomer to a space; the new space's folder."""
-    chosen = [f"extend={space}", f"+modality={newcomer}", f"data.train=[{','.join(sources)}]", f"out={out}"]
+def extend(out: str, space: str, new_modality: str, *sources: str) -> str:
+    """Binds a new modality to a space; the new space's folder."""
+    chosen = [f"extend={space}", f"+modality={new_modality}", f"data.train=[{','.join(sources)}]", f"out={out}"]
     assert main(["train", *QUICK, *chosen]) == 0
     return f"{out}/space"
 
@@ -167,12 +167,12 @@ def test_resumed_the_record_is_that_of_a_run_that_never_stopped(monkeypatch, sav
 # --- extensions
 
 
-def test_extended_the_newcomer_is_emergent_with_all_that_the_space_had():
+def test_extended_the_new_modality_is_emergent_with_all_that_the_space_had():
     new = extend("new", star(), "text", source("vt", "vector", "text"))
     assert statuses(new) == STAR | {"text-vector": "trained", "curve-text": "emergent", "text-words": "emergent"}
 
 
-def test_extended_over_pivot_media_of_the_old_run_the_newcomer_is_bridged_with_what_met_them():
+def test_extended_over_pivot_media_of_the_old_run_the_new_modality_is_bridged_with_what_met_them():
     old = train("old", "vector,words,curve", source("vw", "vector", "words", seed=3), source("vc", "vector", "curve"))
     new = extend("new", old, "text", source("vt", "vector", "text", seed=3))
     assert statuses(new) == STAR | {"text-vector": "trained", "curve-text": "emergent", "text-words": "bridged"}
@@ -219,7 +219,7 @@ def test_imported_all_is_as_its_makers_declare(tape):
     assert load(tape).ledger.declared_of("words", "vector") == ["vector-words on reel 7, by the makers of tape"]
 
 
-def test_extended_after_import_the_newcomer_is_emergent_and_the_rest_stays_declared(tape):
+def test_extended_after_import_the_new_modality_is_emergent_and_the_rest_stays_declared(tape):
     new = extend("new", tape, "text", source("vt", "vector", "text"))
     assert statuses(new) == DECLARED | {"text-vector": "trained", "curve-text": "emergent", "text-words": "emergent"}
 
@@ -251,9 +251,9 @@ def test_adapters_that_are_merged_into_the_weights_leave_the_record_as_it_is():
 # --- two spaces in one
 
 
-def joined(one: str, other: str, newcomer: str) -> str:
+def joined(one: str, other: str, new_modality: str) -> str:
     """The first space with one tower of the second, by the library; the ledger takes both records over."""
-    space, more = load(one), load(other, modalities=[newcomer])
+    space, more = load(one), load(other, modalities=[new_modality])
     ledger = Ledger.new({})
     ledger.inherit(load(other).ledger)
     ledger.inherit(space.ledger)
@@ -279,5 +279,5 @@ def test_of_towers_that_two_records_tell_of_only_what_both_know_is_known(tape):
     assert main(["import", "tape", "weights=mine.tape", "out=again"]) == 0
     space = joined(first, extend("declared", "again", "text", source("vt", "vector", "text")), "text")
     assert load(space).ledger.towers["words"].origin == "declared"
-    newcomer = {"text-vector": "trained", "curve-text": "emergent", "text-words": "emergent"}
-    assert statuses(space) == STAR | {"curve-words": "declared-emergent"} | newcomer
+    new_modality = {"text-vector": "trained", "curve-text": "emergent", "text-words": "emergent"}
+    assert statuses(space) == STAR | {"curve-words": "declared-emergent"} | new_modality

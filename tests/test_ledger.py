@@ -225,7 +225,7 @@ def test_a_digest_of_the_wrong_size_is_a_programming_error():
 # --- inheritance
 
 
-def test_an_heir_sums_steps_and_unites_media_and_keeps_its_newcomers_apart():
+def test_an_heir_sums_steps_and_unites_media_and_keeps_its_new_modalities_apart():
     heir = Ledger.new({"touch": "random"})
     heir.inherit(star(), ["sight", "sound", "word"], note="extend=outputs/first")
     paired(heir, "sight", "touch", "e9")

@@ -55,7 +55,7 @@ def test_an_unknown_name_is_answered_with_the_closest_one_and_the_list():
         ("", "does not load: AttributeError"),
         ("class BadConfig: pass", "is not a dataclass: put @dataclass"),
         (source("Bad", "bad").replace("@dataclass(kw_only=True)", ""), "is not a dataclass: put @dataclass"),
-        (source("Bad", "bad") + "    contract = 9", "contract 9, this bindspace speaks contract 1: look for a newer"),
+        (source("Bad", "bad") + "    contract = 9", "contract 9, this bindspace supports contract 1: look for a newer"),
         (source("Bad", "bad").replace('expects = "something"', ""), "does not set the class variable `expects`"),
         (source("Bad", "Bad One"), "serves the modality 'Bad One': a name is lower-case"),
         (source("Bad", "bad", "{'huge': {'layers': 3}}"), "has a wrong `sizes`: unknown size 'huge'"),

@@ -49,7 +49,9 @@ def file(tmp_path):
 
 def loaded(config) -> TimmTrunk:
     """The encoder with its file, whose classifier is left out with a word."""
-    with pytest.warns(UserWarning, match=r"left out its classifier \([\w.]+\.bias, .*\), in whose place"):
+    with pytest.warns(
+        UserWarning, match=r"left out its classifier \([\w.]+\.bias, .*\), which the head of the space replaces"
+    ):
         return config.encoder(pretrained=True).eval()
 
 
@@ -150,11 +152,11 @@ def test_a_file_of_the_trunks_own_comes_back(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"model": "resnet81"}, r"timm knows no model 'resnet81': the closest are resnet\w+, .*lists them"),
+        ({"model": "resnet81"}, r"unknown timm model 'resnet81': the closest are resnet\w+, .*lists them"),
         ({"model": "resnet18.imagenet"}, r"unknown tag of timm's resnet18 'imagenet': .*available: a1_in1k"),
         ({"model": None}, r"trunk=timm needs the name of a network: add model=NAME"),
         ({"model": VIT, "image_size": 60}, r"whole patches, got 60 for patch 16: choose a multiple, e.g. 64"),
-        ({"model": "densenet121", "image_size": 8}, r"timm's densenet121 does not take 3 channels of 8 x 8"),
+        ({"model": "densenet121", "image_size": 8}, r"timm's densenet121 does not support 3 channels of 8 x 8"),
         (
             {"model": RESNET, "trunk": Trunk.conv},
             r"model=test_resnet has no effect with trunk=conv: add",
@@ -202,7 +204,7 @@ def test_a_strangers_space_builds_no_more_than_its_weights_account_for(tmp_path)
     folder = bindspace.save(Space({"image": config}, 8, "image"), tmp_path / "space")
     description = json.loads((folder / "space.json").read_text())
     for model, reason in [
-        ("vit_giant_patch14_dinov2", "far more memory than the weights in the file have"),
+        ("vit_giant_patch14_dinov2", "far more memory than the weights in the file"),
         ("hf-hub:timm/resnet18", "hubs and folders are never followed"),
         (CONVNEXT, "has (no|a) tensor"),
     ]:

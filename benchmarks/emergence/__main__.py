@@ -1,11 +1,11 @@
-"""How close emergent retrieval comes to supervised: recipes on the simulated world, five seeds, tables and plots.
+"""Emergent against supervised retrieval: recipes on the simulated world, five seeds, tables and plots.
 
 usage: python benchmarks/emergence [--only NAME ...] [--seeds 0,1,2,3,4] [--jobs 2] [--explore]    `make emergence`
 
 Trains the recipes of `recipes.yaml` that are `measured`, for every seed, measures them on the test pools, and appends a
-line for each to docs/emergence/runs.jsonl. With `--explore` it trains every recipe, and looks at validation only, with
-seen and with new combinations (docs/emergence/explore.jsonl): recipes are chosen there. What has its line is not run
-again, and a run that was stopped goes on, so the tables fill up over several sittings. In the end it writes
+line for each to docs/emergence/runs.jsonl. With `--explore` it trains every recipe, and measures on validation only,
+with seen and held-out combinations (docs/emergence/explore.jsonl): recipes are selected there. Finished runs are not
+repeated, and interrupted runs are resumed, so the tables can be completed over several calls. Finally it writes
 docs/emergence/tables.md and the plots from the lines; `--only` without a name does that alone.
 """
 
@@ -25,7 +25,7 @@ HOME = ROOT / "docs" / "emergence"
 
 
 def main(arguments: list[str]) -> int:
-    """Runs what has no line yet, then draws."""
+    """Runs missing recipes, then writes tables and plots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these recipes")
     parser.add_argument("--seeds", default="0,1,2,3,4")
@@ -87,7 +87,7 @@ def one(recipe: Recipe, seed: int, out: Path, explore: bool) -> dict[str, Any]:
 
 
 def short(line: dict[str, Any]) -> str:
-    """What is printed of a run when it ends."""
+    """The line printed at the end of a run."""
     shown = [f"{key[4:]} {value:.3f}" for key, value in line["val"].items() if key.endswith(("/r1", "/r10"))]
     return f"{line['cpu_s']:.0f} CPU-s; validation {', '.join(shown)}"
 

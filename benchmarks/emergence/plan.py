@@ -25,7 +25,7 @@ class Recipe:
     train: tuple[str, ...]
     extends: Recipe | None = None
     keep: tuple[str, ...] = ()  # of the extended space, these modalities only; none: all
-    measured: bool = False  # on the test pools too: a row that stays
+    measured: bool = False  # on the test pools too: a row of the final tables
     row: str = ""  # what it is called in the table of README and page; empty: it has no row there
     over: str = "supervised"  # the reference of its ratios
 
@@ -41,12 +41,12 @@ class Recipe:
         return [*(self.extends.chain if self.extends else []), self]
 
     def folder(self, out: Path, seed: int) -> Path:
-        """Where a run of it goes."""
+        """The folder of a run."""
         return out / f"{self.name}-{self.key}-seed{seed}"
 
 
 def _experiments(train: tuple[str, ...]) -> list[str]:
-    """What the experiments that overrides select hold, without comments."""
+    """The content of the experiment files that the overrides select, without comments."""
     names = [override.removeprefix("experiment=") for override in train if override.startswith("experiment=")]
     files = [EXPERIMENTS / f"{name}.yaml" for name in names]
     return [json.dumps(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files]
@@ -61,7 +61,7 @@ def read_recipes(path: Path = HERE / "recipes.yaml") -> dict[str, Recipe]:
             raise ValueError(f"{path}: recipe {name!r} has {sorted(wrong)}: expected {sorted(FIELDS)}")
         parent = fields.pop("extends", None)
         if parent is not None and parent not in found:
-            raise ValueError(f"{path}: recipe {name!r} extends {parent!r}, which has to stand before it")
+            raise ValueError(f"{path}: recipe {name!r} extends {parent!r}, which must be listed before it")
         train, keep = (*common, *fields.pop("train")), tuple(fields.pop("keep", ()))
         found[name] = Recipe(name=name, train=train, extends=found.get(parent), keep=keep, **fields)
     if lost := [recipe.name for recipe in found.values() if recipe.row and recipe.over not in found]:

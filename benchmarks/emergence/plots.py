@@ -1,4 +1,4 @@
-"""Plots of the kept lines: what each lever changed, and what the pivot lets through."""
+"""Plots of the results: the effect of each option, and the effect of the pivot."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ UNSEEN = "audio-text/r10"
 def draw_levers(explored: Groups, recipes: dict[str, Recipe], path: Path) -> None:
     """Each recipe's R@10 between audio and text on validation, a dot a seed; the band is the default's range.
 
-    A cross is the same with combinations that training never showed.
+    A cross is the same with held-out combinations.
     """
     shown = {name: [line["val"][FIGURE] for line in group] for name, group in explored.items() if _has(group, FIGURE)}
-    shown = {name: figures for name, figures in shown.items() if recipes[name].group != "pivot"}
+    shown = {name: values for name, values in shown.items() if recipes[name].group != "pivot"}
     if len(shown) < 2:
         return
     order = sorted(shown, key=lambda name: statistics.fmean(shown[name]))
@@ -36,14 +36,14 @@ def draw_levers(explored: Groups, recipes: dict[str, Recipe], path: Path) -> Non
     if "default" in shown:
         axes.axvspan(100 * min(shown["default"]), 100 * max(shown["default"]), alpha=0.15, color="grey")
     axes.set_yticks(range(len(order)), order)
-    axes.set_xlabel("R@10 between audio and text, % (dots: validation; crosses: new combinations)")
+    axes.set_xlabel("R@10 between audio and text, % (dots: validation; crosses: held-out combinations)")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def draw_pivot(explored: Groups, recipes: dict[str, Recipe], path: Path) -> None:
-    """What emerges against how well the pivot knows text: the same recipe on pivots of different lengths."""
+    """Emergent recall against the pivot's recall of text: the same recipe on pivots trained for different lengths."""
     points = []
     for name, group in explored.items():
         parent = recipes[name].extends

@@ -25,12 +25,12 @@ from bindspace.space.bundle import load, save
 from bindspace_world import VERSION, Combinations, WorldConfig
 
 POOL, SMALLER = 1000, 500  # test events of either kind; recall in the smaller pool is expected over all draws of it
-UNSEEN_SEED = 4242  # of the events with new combinations that recipes are chosen by
+UNSEEN_SEED = 4242  # of the held-out combinations on which recipes are selected
 LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 def train(recipe: Recipe, seed: int, out: Path) -> dict[str, Any]:
-    """Trains what is not trained yet, a killed run from where it was, and returns what it took and its validation."""
+    """Trains a recipe if needed, resumes a killed run, and returns its cost and validation results."""
     for each in recipe.chain:
         folder = each.folder(out, seed)
         with LOCKS[folder]:  # two recipes may wait for one that both extend
@@ -75,7 +75,7 @@ def _extended(run: Path, keep: tuple[str, ...]) -> Path:
 
 
 def validation(folder: Path) -> dict[str, float]:
-    """The last figure of every validation metric of a run."""
+    """The last value of every validation metric of a run."""
     found: dict[str, float] = {}
     with (folder / "metrics.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
@@ -84,7 +84,7 @@ def validation(folder: Path) -> dict[str, float]:
 
 
 def _by_alphabet(metric: str) -> str:
-    """`val/text-audio/r10` and `val/audio-text/r10` are one figure: which side is the pivot does not matter."""
+    """`val/text-audio/r10` and `val/audio-text/r10` are one metric: the order of the pair does not matter."""
     _, pair, figure = metric.split("/")
     return f"val/{'-'.join(sorted(pair.split('-')))}/{figure}"
 
@@ -97,7 +97,7 @@ def measure(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, Any]:
     pools: dict[str, Any] = {}
     for source in world.sources([], space.modalities)["test"]:
         report = run_benchmark(space, _pool(space, source), settings, known=world.known(), progress=False)
-        pools[source.pool] = {f"{cell['query']}>{cell['gallery']}": _figures(cell) for cell in report["pairs"]}
+        pools[source.pool] = {f"{cell['query']}>{cell['gallery']}": _results(cell) for cell in report["pairs"]}
     return pools
 
 
@@ -106,9 +106,9 @@ def _pool(space: bindspace.Space, source: Source) -> Pool:
 
 
 def new_combinations(recipe: Recipe, seed: int, out: Path, data: str) -> dict[str, float]:
-    """Recall on combinations that training never showed, for choosing: events of a seed that no test pool has.
+    """Recall on held-out combinations, for selection: events of a seed that no test pool has.
 
-    By pair and k, the mean of both directions, as validation tells it.
+    By pair and k, the mean of both directions, as in validation.
     """
     folder = Path(data) / f"world{VERSION}-seed{UNSEEN_SEED}-held_out-{SMALLER}"
     with LOCKS[folder]:
@@ -127,7 +127,7 @@ def new_combinations(recipe: Recipe, seed: int, out: Path, data: str) -> dict[st
     return {key: round(sum(both) / len(both), 4) for key, both in sorted(found.items())}
 
 
-def _figures(cell: dict[str, Any]) -> dict[str, Any]:
+def _results(cell: dict[str, Any]) -> dict[str, Any]:
     recall = {str(POOL): cell["recall"], **cell["by_pool_size"]}
     kept = ("status", "unpaired_steps", "shaped_by", "selected_on", "ceiling", "chance")
     return {"recall": recall, **{key: cell[key] for key in kept if key in cell}}

@@ -37,17 +37,17 @@ def summary(measured: Groups, recipes: dict[str, Recipe]) -> list[str]:
     rows = table_head(["R@10 in %, and ratio to the reference (95 %)", *columns, "CPU-s"])
     for name, recipe in recipes.items():
         if recipe.row and name in measured:
-            figures = [_figure(recipe, measured, *where) for where in WHERE]
+            results = [_result(recipe, measured, *where) for where in WHERE]
             cost = statistics.fmean(line["cpu_s"] for line in measured[name])
-            rows.append(table_row([recipe.row, *figures, f"{cost:,.0f}"]))
+            rows.append(table_row([recipe.row, *results, f"{cost:,.0f}"]))
     limits = measured[Recipe.over][0]["pools"]
     # The ceiling is that of the whole pool: a part of it cannot have a lower one.
     both = [f"{100 * limits[pool][cell]['ceiling']['10']:.0f}, {1000 / int(size):.0f}" for pool, cell, size in WHERE]
     return [*rows, table_row(["ceiling, chance", *both, ""])]
 
 
-def _figure(recipe: Recipe, measured: Groups, *where: str) -> str:
-    """Mean R@10 in %; behind it, for all but its own reference, the ratio and its interval."""
+def _result(recipe: Recipe, measured: Groups, *where: str) -> str:
+    """Mean R@10 in %, with the ratio to its reference and the interval, except for the reference itself."""
     mean = f"{100 * statistics.fmean(recall(line, *where, '10') for line in measured[recipe.name]):.1f}"
     if recipe.name == recipe.over:
         return mean

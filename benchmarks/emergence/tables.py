@@ -50,7 +50,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def recall(line: dict[str, Any], pool: str, cell: str, size: str, k: str) -> float:
-    """One figure of a line."""
+    """One result of a line."""
     return float(line["pools"][pool][cell]["recall"][size][k])
 
 
@@ -83,20 +83,20 @@ def test_table(measured: dict[str, list[dict[str, Any]]], recipes: dict[str, Rec
             continue
         for pool, size in POOLS:
             at = [[(pool, cell, size, k) for cell in CELLS] for k in ("1", "10")]
-            figures = [", ".join(percent([recall(line, *each) for line in group]) for each in both) for both in at]
+            results = [", ".join(percent([recall(line, *each) for line in group]) for each in both) for both in at]
             over = [", ".join(share(ratios(group, reference, *each)) for each in both) for both in at]
             cost = f"{statistics.fmean(line['cpu_s'] for line in group):.0f}"
             shown = f"{'seen' if pool == 'main' else 'held out'}, {size}"
-            rows.append(table_row([name, str(len(group)), shown, *figures, *over, cost]))
+            rows.append(table_row([name, str(len(group)), shown, *results, *over, cost]))
     if limits := measured.get(Recipe.over):
         rows += [limit_row(kind, pool, limits[0]) for kind in ("ceiling", "chance") for pool in ("main", "held_out")]
     return rows
 
 
 def limit_row(kind: str, pool: str, line: dict[str, Any]) -> str:
-    """What shared attributes allow (`ceiling`), or what drawing lots gives (`chance`), in the whole pool."""
-    figures = [", ".join(percent([line["pools"][pool][cell][kind][k]]) for cell in CELLS) for k in ("1", "10")]
-    return table_row([kind, "", f"{'seen' if pool == 'main' else 'held out'}, {POOL}", *figures, "", "", ""])
+    """The ceiling of the shared attributes (`ceiling`), or chance level (`chance`), in the whole pool."""
+    results = [", ".join(percent([line["pools"][pool][cell][kind][k]]) for cell in CELLS) for k in ("1", "10")]
+    return table_row([kind, "", f"{'seen' if pool == 'main' else 'held out'}, {POOL}", *results, "", "", ""])
 
 
 def table_head(columns: list[str]) -> list[str]:
@@ -110,7 +110,7 @@ def table_row(cells: list[str]) -> str:
 
 
 def val_table(explored: dict[str, list[dict[str, Any]]], recipes: dict[str, Recipe]) -> list[str]:
-    """What recipes reached on 1,000 events of validation and on 500 of new combinations: mean of both directions."""
+    """Results of recipes on 1,000 validation events and on 500 of held-out combinations: mean of both directions."""
     metrics = ("audio-text/r1", "audio-text/r10", "audio-image/r10", "image-text/r10")
     unseen = ("audio-text/r10", "audio-image/r10", "image-text/r10")
     rows = table_head(["recipe", "what", "seeds", *metrics, *(f"new {metric}" for metric in unseen), "CPU-s"])

@@ -1,1 +1,1 @@
-"""The emergent benchmark: what is measured (`tasks`), the report (`report`), and how two reports compare."""
+"""The emergent benchmark: tasks (`tasks`), reports (`report`), and the comparison of two reports."""

@@ -1,4 +1,4 @@
-"""One ordered pair of modalities: its recall with everything that says how far to believe it."""
+"""One ordered pair of modalities: recall with interval, chance, controls, p-value and overlap with training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bindspace.space import Space
 
 
-Recalls = Mapping[tuple[str, str], Mapping[str, float]]  # (query, gallery) -> k -> recall, as measured for the cells
+Recalls = Mapping[tuple[str, str], Mapping[str, float]]  # (query, gallery) -> k -> measured recall
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Side:
 
 @dataclass
 class Kept:
-    """What a measurement keeps beside its figures: vectors by modality, and the ranks of each cell's queries.
+    """By-products of a measurement: vectors by modality, and the ranks of each cell's queries.
 
     `ranks`: by `query>gallery` the rank and the cluster of each query, int64 (2, N), for paired comparisons.
     """
@@ -75,7 +75,7 @@ def measure_cell(
 
 
 def provenance(space: Space, overlap: Overlap, a: str, b: str) -> dict[str, Any]:
-    """What the ledger says of a pair; None and `unknown` where it says nothing."""
+    """What the ledger records of a pair; None and `unknown` without a record."""
     ledger = space.ledger
     return {
         "status": ledger.status(a, b) if ledger else "unknown",
@@ -95,7 +95,7 @@ def recalls(query: Side, gallery: Side, k: Sequence[int]) -> dict[str, float]:
 
 
 def clean(query: Side, gallery: Side, overlap: Overlap, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Recall without the events that overlap with training, on the gallery left; None where nothing is known."""
+    """Recall without the events that overlap with training, on the remaining gallery; None if overlap is unknown."""
     keep = overlap.clean_events(query.name, gallery.name)
     if keep is None or not any(keep):
         return {"recall_clean": None, "clean": None if keep is None else {"n": 0, "gallery_size": 0}}
@@ -114,10 +114,10 @@ def _restricted(side: Side, keep: Sequence[bool]) -> Side:
 def ceiling(
     query: Side, gallery: Side, pool: Pool, known: Mapping[str, Sequence[str]], k: Sequence[int]
 ) -> dict[str, float] | None:
-    """What the shared attributes allow, by k.
+    """Recall that the shared attributes allow, by k.
 
-    None where nothing is said of what a side can know, or where both know something and share no column: columns may
-    depend on each other, and chance would be too low.
+    None where a side's attributes are not listed, or where the two sides share no attribute: columns may depend on
+    each other, so chance would be too low.
     """
     if query.name not in known or gallery.name not in known:
         return None

@@ -1,6 +1,6 @@
-"""Two spaces on one protocol: the paired difference of recall, how sure it is, and a refusal where they differ.
+"""Compares two spaces on one protocol: paired differences of recall with interval and p; refuses other protocols.
 
-It judges these weights, on events like these. A recipe is judged by several seeds of each.
+The result holds for these weights on events like these. Comparing two recipes needs several seeds of each.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def ranks_bytes(ranks: Mapping[str, Mapping[str, Tensor]]) -> bytes:
 
 
 def read_measured(folder: str | Path) -> Measured:
-    """Reads what a benchmark left in a folder, or in the `benchmark` folder of a run. Raises `UserError`."""
+    """Reads the benchmark report of a folder, or of the `benchmark` folder of a run. Raises `UserError`."""
     folder = Path(folder)
     if (folder / "benchmark" / REPORT).is_file():
         folder = folder / "benchmark"
     for name in (REPORT, RANKS):
         if not (folder / name).is_file():
             raise UserError(
-                f"{folder} holds no {name}: expected what `bindspace benchmark` wrote of pools (tables of published "
+                f"{folder} holds no {name}: expected a report of pools by `bindspace benchmark` (tables of published "
                 "results are not compared); measure it again"
             )
     try:
@@ -122,10 +122,10 @@ def _compare_cell(
 
 
 def paired(difference_N: Tensor, cluster_N: Tensor, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
-    """The mean of paired differences (-1, 0, 1 by query), its 95 % interval and p, both by whole clusters.
+    """The mean of paired differences (-1, 0, 1 per query), its 95 % interval and p, both over whole clusters.
 
     The interval draws clusters with replacement (bootstrap, percentiles). p is two-sided: each cluster's difference
-    keeps or turns its sign at random, which is what no difference between the two would allow (Good 2005, chapter 3).
+    keeps or flips its sign at random, as under the null hypothesis of no difference (Good 2005, chapter 3).
     """
     _, index = cluster_N.unique(return_inverse=True)
     count = int(index.max()) + 1

@@ -1,4 +1,4 @@
-"""The emergent benchmark: every ordered pair of modalities on one matched pool, and how far to believe each number."""
+"""The emergent benchmark: every ordered pair of modalities on one matched pool, with intervals and controls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 TRAINED = ("trained", "declared-trained")
-EMERGENT = ("emergent", "declared-emergent", "bridged")  # never paired, but linked: Holm's family
+EMERGENT = ("emergent", "declared-emergent", "bridged")  # never trained as a pair, but linked: Holm's family
 
 
 def run_benchmark(
@@ -54,16 +54,16 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Measures a space on a pool and returns the report (schema 1) as plain JSON values.
 
-    `name`: what the space is called in the report. `untrained`: a fresh space of the same configs, to stand beside it.
-    `known`: which attribute columns a modality can know, for the ceiling. `kept`: filled with vectors and ranks.
-    `cache`: a folder where the space's vectors are kept for the next time. `near`: what `find_near` found.
+    `name`: the name of the space in the report. `untrained`: a fresh space of the same configs, as a baseline.
+    `known`: the attribute columns that a modality can reveal, for the ceiling. `kept`: filled with vectors and ranks.
+    `cache`: a folder for cached embeddings of the space. `near`: near-duplicates, as `find_near` returns them.
     Raises `UserError` where the pool is empty, has fewer than two of the space's modalities, or vectors are not finite.
     """
     check_settings(settings)
     settings = replace(settings, templates=expand(settings.templates))
     modalities = choose_modalities(space, pool, settings)
     columns = class_columns(pool, settings.zero_shot)
-    class_columns(pool, settings.slices)  # a typo is told before anything is embedded
+    class_columns(pool, settings.slices)  # reports a typo before anything is embedded
     permutations = Permutations(settings.permutations, settings.seed)
     caches = open_caches(space, modalities, cache)
     sides = embed_pool(space, pool, modalities, settings.batch_size, progress=progress, caches=caches)
@@ -109,7 +109,7 @@ def _further(
     settings: BenchmarkSettings,
     measured: Recalls,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The parts of a report that are measured on demand, and have rows."""
+    """The optional parts of a report that have rows."""
     single = [column for column in columns if not is_multi_label(pool.attributes[column])]
     found = {
         "slices": list(_slices(kept, pool, settings)),
@@ -130,7 +130,7 @@ def _slices(kept: Kept, pool: Pool, settings: BenchmarkSettings) -> Iterator[dic
 
 
 def check_settings(settings: BenchmarkSettings) -> None:
-    """Raises `UserError` for a k or a number of permutations that cannot be."""
+    """Raises `UserError` for an invalid k or number of permutations."""
     if not settings.k or any(k < 1 for k in settings.k):
         raise UserError(
             f"benchmark.k: expected whole numbers from 1 on, got {list(settings.k)}: try benchmark.k=[1,5,10]"
@@ -188,14 +188,14 @@ def _side(name: str, vectors: Tensor, pool: Pool) -> Side:
 
 
 def _clusters(events: Sequence[Sequence[int]], groups: Sequence[str | None]) -> Tensor:
-    """By item, a number of the group of its first event, or of that event where it has no group."""
+    """The cluster of each item: the group of its first event, or that event if it has no group."""
     numbers: dict[tuple[str, Any], int] = {}
     keys = [("group", groups[each[0]]) if groups[each[0]] is not None else ("event", each[0]) for each in events]
     return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _adjust(cells: list[dict[str, Any]]) -> None:
-    """Holm over the pairs that were never trained; the others have no claim to correct."""
+    """Holm's correction over the pairs that were never trained; the others make no claim."""
     family = [cell for cell in cells if cell["status"] in EMERGENT]
     for cell in cells:
         cell["p_holm"] = None
@@ -204,7 +204,7 @@ def _adjust(cells: list[dict[str, Any]]) -> None:
 
 
 def _add_legs(cells: list[dict[str, Any]], space: Space, k: str) -> None:
-    """Recall of each directed trained leg on every shortest path; None where the pool lacks one of its sides."""
+    """Recall of each directed trained leg on every shortest path; None if the pool lacks one of its sides."""
     recall = {(cell["query"], cell["gallery"]): cell["recall"][k] for cell in cells}
     for cell in cells:
         paths = space.ledger.legs(cell["query"], cell["gallery"]) if space.ledger else []

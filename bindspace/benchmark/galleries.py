@@ -1,4 +1,4 @@
-"""What the recall of one ranking says about other galleries: smaller pools, and parts of the queries."""
+"""Recall derived from one ranking for smaller galleries and for subsets of the queries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bindspace.metrics import recall, share_interval
 def recall_at_size(rank_N: Tensor, positives_N: Tensor, gallery: int, size: int, k: int) -> float:
     """Expected recall@k in a random gallery of `size` items that holds one of the query's best positives.
 
-    A query of rank r among M items has r - 1 others before it. Of `size` - 1 others, drawn from all M - c that are not
-    its positives, the number that comes before is hypergeometric, so the expectation is exact and needs no drawing.
+    A query of rank r among M items has r - 1 items ranked before it. Of `size` - 1 items drawn from the M - c
+    non-positives, the number ranked before it is hypergeometric, so the expectation is exact and needs no sampling.
     """
     others = (gallery - positives_N).double()
     before = (rank_N - 1).double()
@@ -48,9 +48,9 @@ def by_size(
 
 
 def recall_any(rank_N: Tensor, events: Sequence[Sequence[int]], k: Sequence[int]) -> dict[str, float] | None:
-    """Share of events of which *any* query hits, by k; None where each event asks once.
+    """Share of events of which *any* query hits, by k; None where each event has one query.
 
-    With five captions a clip, `recall` counts captions (as in ImageBind and CLIP), and this counts clips.
+    With five captions per clip, `recall` counts captions (as in ImageBind and CLIP), and this counts clips.
     """
     best: dict[int, int] = {}
     asked = 0

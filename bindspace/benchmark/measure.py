@@ -1,4 +1,4 @@
-"""From a space and test sources to a written report: one pool after the other, then the table on the terminal."""
+"""Measures a space on test sources: embeds and measures each pool, writes the report, prints the table."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def measure_pools(
 ) -> dict[str, Any]:
     """Measures the space on each pool of `data.test`, writes the report into `out`, prints it, and returns it.
 
-    `name`: what the space is called in the report. `untrained`: a space to stand beside it. `ancestor`: the space that
-    it extends, for the report's `retention`. A data set plugin (`data.dataset`) says how its attributes are put into
-    words, and what each modality can know. `data.near`: training data in which near-duplicates are looked for. Cells
-    that cannot be read are listed in `out/bad_rows.jsonl`. `cache`: a folder where the space's vectors are kept for the
-    next time.
+    `name`: the name of the space in the report. `untrained`: an untrained space as a baseline. `ancestor`: the space
+    that it extends, for the report's `retention`. A data set plugin (`data.dataset`) provides prompts for its
+    attributes, and the attributes that each modality can reveal. `data.near`: training data to search for
+    near-duplicates. Cells that cannot be read are listed in `out/bad_rows.jsonl`. `cache`: a folder for cached
+    embeddings of the space.
     """
     from rich.console import Console
 
@@ -81,6 +81,6 @@ def measure_pools(
 
 
 def shared(space: Space, sources: Sequence[Source]) -> list[str]:
-    """The modalities of the space that every source may be read for and has a column of."""
+    """The modalities of the space that every source has a column for and allows."""
     manifests = [Manifest.load(source, space.modalities) for source in sources]
     return [name for name in space.modalities if all(manifest.uses(name) for manifest in manifests)]

@@ -1,7 +1,7 @@
-"""Near-duplicates: which media of a pool training media resemble, by the fingerprints of the modalities' plugins.
+"""Finds near-duplicates of training media in a test pool, by the fingerprints of the modalities' plugins.
 
-Training manifests are read again for it, so it needs no ledger, and tells of foreign weights too where their training
-data is at hand.
+Training manifests are read again, so no ledger is needed, and third-party weights can be checked too where their
+training data is available.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bindspace.io.progress import Progress
 if TYPE_CHECKING:
     from bindspace.data import Pool
 
-CHUNK = 256  # training media that are compared at once
-FAR = np.iinfo(np.int64).max  # of what there is nothing to compare with
-SHOWN = 20  # finds that a report names, the nearest first
+CHUNK = 256  # training media compared at once
+FAR = np.iinfo(np.int64).max  # distance where there is nothing to compare with
+SHOWN = 20  # near-duplicates that a report names, the nearest first
 
 
 @dataclass
 class Resemblance:
-    """One modality of a pool beside training media: by item the distance in bits to the nearest, and which that is."""
+    """One modality of a pool against training media: for each item, the nearest and the distance to it in bits."""
 
     at_most: int  # bits
     media: int  # of training, compared
@@ -35,11 +35,11 @@ class Resemblance:
 
     @property
     def near(self) -> np.ndarray:
-        """Which items are near-duplicates, or copies: bool (items,)."""
+        """The items that are near-duplicates or copies: bool (items,)."""
         return self.distance <= self.at_most
 
     def describe(self, name: str, pool: Pool) -> dict[str, Any]:
-        """For a report, as plain JSON values."""
+        """Plain JSON values for a report."""
         order = np.argsort(self.distance, kind="stable")[: min(SHOWN, int(self.near.sum()))].tolist()
         found = [
             {
@@ -67,7 +67,7 @@ def find_near(
     bad: BadRows | None = None,
     progress: bool = True,
 ) -> dict[str, Resemblance]:
-    """Compares the pool's media with those of the sources, for each modality with fingerprints that a source offers.
+    """Compares the pool's media with those of the sources, for each modality with fingerprints that a source has.
 
     Raises `UserError` where there is no such modality, or too many cells cannot be read.
     """
@@ -87,18 +87,18 @@ def find_near(
             found[name] = _compare(pool, name, [column for column in columns if column.name == name], own, bar)
     if bad is not None:
         bad.add(own)
-        own.listing = bad.listing  # only to be named: it lists those of the pool too
+        own.listing = bad.listing  # named in errors only: that file also lists cells of the pool
     own.check(sum(len(manifest.rows) for manifest in manifests), max_bad_fraction)
     return found
 
 
 def has_fingerprints(config: ModalityConfig) -> bool:
-    """Whether a plugin offers them."""
+    """Whether a plugin defines `fingerprint`."""
     return type(config).fingerprint is not ModalityConfig.fingerprint
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """In how many bits each of (N, bytes) differs from each of (M, bytes), both uint8: int64 (N, M)."""
+    """Hamming distances of (N, bytes) to (M, bytes), both uint8: int64 (N, M)."""
     return np.bitwise_count(a[:, None] ^ b[None]).sum(2, dtype=np.int64)
 
 
@@ -132,7 +132,7 @@ def _rows(name: str, prints: Sequence[bytes], size: int | None = None) -> np.nda
 
 
 def _chunks(columns: Sequence[Column], bad: BadRows, bar: Progress) -> Iterator[tuple[list[str], list[bytes]]]:
-    """Training media, some at a time: the ids of their rows, and their fingerprints."""
+    """Yields training media in chunks: the ids of their rows, and their fingerprints."""
     ids: list[str] = []
     prints: list[bytes] = []
     for column in columns:
@@ -154,7 +154,7 @@ def _chunks(columns: Sequence[Column], bad: BadRows, bar: Progress) -> Iterator[
 
 
 def near_words(report: Mapping[str, Any]) -> str:
-    """What a report says of near-duplicates, in a sentence; empty where they were not looked for."""
+    """A sentence on near-duplicates for a report; empty if they were not searched for."""
     parts = [
         f"{name} {each['near']} of {each['of']} (at most {each['at_most_bits']} bits from one of "
         f"{each['training_media']:,} in training)"

@@ -1,4 +1,4 @@
-"""What of a pool the weights have met in training, by content hash and resemblance, and which events are clean."""
+"""Overlap of a pool with training, by content hash and near-duplicates, and the events without overlap."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Overlap:
-    """The pool against the ledger. Counts are None where the ledger is absent or unknown: nothing can be said then.
+    """The pool compared with the ledger. Counts are None where the ledger is absent or unknown.
 
-    To the ledger one changed byte is another content. `near`: what `find_near` found, which needs no ledger; None: not
-    looked for.
+    For the ledger, one changed byte makes another content. `near`: near-duplicates from `find_near`, which needs no
+    ledger; None: not searched for.
     """
 
     def __init__(self, space: Space, pool: Pool, near: Mapping[str, Resemblance] | None = None) -> None:
@@ -35,9 +35,9 @@ class Overlap:
         self._groups = ledger.seen_groups(pool.groups)
 
     def counts(self, query: str, gallery: str) -> dict[str, Any]:
-        """Items of either side and of the pivot, and events by their group, that were in training.
+        """Counts of items of either side and of the pivot, and of events by their group, that were seen in training.
 
-        Where near-duplicates were looked for, `near` holds the same of them, copies counted too.
+        If near-duplicates were searched for, `near` holds their counts, copies included.
         """
         names = {"query": query, "gallery": gallery, "pivot": self.space.pivot}
         counts: dict[str, Any] = {side: _total(self._seen.get(name)) for side, name in names.items()}
@@ -48,10 +48,10 @@ class Overlap:
         return counts
 
     def clean_events(self, query: str, gallery: str) -> list[bool] | None:
-        """Which events have neither media of the two sides or the pivot, nor a group, that was in training, or near it.
+        """The events without overlap: neither media of the two sides or the pivot nor the group was seen in training.
 
-        Values do not count (short captions are alike without being copied): their number stands in `counts`. None where
-        nothing is known: no ledger, and near-duplicates were not looked for.
+        Near-duplicates count as seen. Values do not (short captions may coincide): `counts` has their number. None
+        if overlap is unknown: no ledger, and near-duplicates were not searched for.
         """
         if not self.known and self.near is None:
             return None
@@ -64,7 +64,7 @@ class Overlap:
         return clean.tolist()
 
     def _events(self, name: str, touched: np.ndarray | None) -> list[int]:
-        """The events of the items that are marked."""
+        """The events of the marked items."""
         if touched is None:
             return []
         return [event for item, mark in zip(self.pool.items[name], touched) if mark for event in item.event]
@@ -75,7 +75,7 @@ def _total(marks: np.ndarray | None) -> int | None:
 
 
 def restrict(events: Sequence[Sequence[int]], keep: Sequence[bool]) -> tuple[list[int], list[list[int]]]:
-    """Items that still have an event when only some are kept: their indices, and the events left to each."""
+    """The items that keep an event if only some events are kept: their indices, and the remaining events of each."""
     left = [[event for event in each if keep[event]] for each in events]
     rows = [index for index, each in enumerate(left) if each]
     return rows, [left[index] for index in rows]

@@ -1,4 +1,4 @@
-"""Prompts: how a class is put into words. Templates are data, a file of lines under `templates/` or of the user's."""
+"""Prompts of classes. Templates are configurable: text files under `templates/` or of the user."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DEFAULT = "default"
 
 
 def expand(templates: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Templates by attribute, with the names of sets and files put in full.
+    """Templates by attribute, with names of sets and files expanded.
 
-    An item with `{}` is a template. One without is the name of a set that comes along (`clip`, `clip7`, `sound`), or
-    the path of a text file with one template a line. Raises `UserError` for one that is neither, or an empty list.
+    An item with `{}` is a template. Another item is the name of a built-in set (`clip`, `clip7`, `sound`), or the
+    path of a text file with one template per line. Raises `UserError` for one that is neither, or an empty list.
     """
     found = {name: [line for item in items for line in _lines(name, item)] for name, items in templates.items()}
     for name, lines in found.items():
@@ -25,7 +25,7 @@ def expand(templates: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def prompts(attribute: str, value: str, templates: Mapping[str, Sequence[str]]) -> list[str]:
-    """The prompts of one class. `{}` stands for the value; nothing else in a template is interpreted."""
+    """The prompts of one class. `{}` is replaced by the value; nothing else in a template is interpreted."""
     chosen = templates.get(attribute, templates.get(DEFAULT, ()))
     if not chosen or any("{}" not in template for template in chosen):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What two reports must share to be compared: the pool, the modalities, the templates, k and the tie rule."""
+"""The protocol that two comparable reports share: the pool, the modalities, the templates, k and the tie rule."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PRIMARY = 10  # the k of Holm's family, of legs and of the heat map
 
 
 def primary(k: Sequence[int]) -> int:
-    """The k of the primary figure: 10, or the largest that was asked for."""
+    """The k of the primary metric: 10, or the largest that is configured."""
     return PRIMARY if PRIMARY in k else max(k)
 
 
 def protocol_hash(pool: Pool, modalities: Sequence[str], attributes: Sequence[str], settings: BenchmarkSettings) -> str:
     """SHA-256 of the ordered pool (ids, contents, groups, attribute values), modalities, templates, k and ties.
 
-    Nothing of the space enters: two spaces measured alike have one hash, in hexadecimal.
+    It does not depend on the space: two spaces measured alike have the same hash. Hexadecimal.
     """
     said = {
         "ids": list(pool.ids),

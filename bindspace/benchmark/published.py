@@ -1,7 +1,7 @@
-"""A table of results that others published, measured on one's own space: the same data sets, the same metrics.
+"""Published results measured on a space: the same data sets, the same metrics.
 
-Which data sets, metrics and figures is a suite's to say. A row whose data are not there, or whose modality the space
-does not have, stays blank, with the reason.
+A suite lists the data sets, metrics and published results. A row whose data are missing, or whose modality the space
+does not have, is left blank, with the reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bindspace.space import Space
 
 RECALL = "recall@"
-CLASSIFIED = {"accuracy": "accuracy", "map": "map"}  # metric -> its key in what zero-shot measures
+CLASSIFIED = {"accuracy": "accuracy", "map": "map"}  # metric -> its key in the zero-shot result
 
 
 def measure_published(
@@ -50,8 +50,8 @@ def measure_published(
 ) -> dict[str, Any]:
     """Measures the rows of `settings.published`, writes report.json and report.md into `out`, prints the table.
 
-    `dataset_of`: the config of a row's data set; raises `AbsentError` where it is not to be had. Raises `UserError` at
-    the end, with the table written, if a row failed whose data are there.
+    `dataset_of`: the config of a row's data set; raises `AbsentError` if it is not available. Raises `UserError` at
+    the end, with the table written, if a row with available data failed.
     """
     from rich.console import Console
 
@@ -73,7 +73,7 @@ def measure_published(
 
 
 class _Table:
-    """Measures rows; those that ask the same of the same data set are measured once."""
+    """Measures rows; rows with the same query and gallery of the same data set are measured once."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class _Table:
         self._measured: dict[str, dict[str, Any]] = {}
 
     def cell(self, row: Published) -> dict[str, Any]:
-        """A row of the report: theirs, and ours as shares; `blank` is why there is none."""
+        """A row of the report: the published and the measured result as shares; `blank`: why there is none."""
         ledger = self.space.ledger
         both = row.query in self.space.modalities and row.gallery in self.space.modalities
         cell = {
@@ -135,7 +135,7 @@ class _Table:
         return {**found, "events": len(pool), "left_out": pool.left_out}
 
     def _load(self, sources: Sequence[Source], names: Sequence[str]) -> Pool:
-        """The pool. A tower that reads none of the files, as one for pictures reads no videos, lacks the modality."""
+        """The pool. A tower that can read none of the files (an image tower and videos) lacks the modality."""
         reader = Reader(self.data.memory_gb)
         try:
             return load_pool(sources, self.space.configs, names, reader, self.data.max_bad_fraction, self.bad)
@@ -149,7 +149,7 @@ class _Table:
             raise
 
     def _classify(self, row: Published, dataset: DatasetConfig, pool: Pool, side: Side) -> dict[str, Any]:
-        """Zero-shot among all classes of the data set, those too that no event of the pool has."""
+        """Zero-shot among all classes of the data set, classes without an event in the pool included."""
         if row.attribute not in pool.attributes:
             raise UserError(unknown(f"column of {row.dataset}", row.attribute, pool.attributes))
         values = pool.attributes[row.attribute]
@@ -168,37 +168,37 @@ class _Table:
     def _class_scores(
         self, row: Published, vectors: Tensor, words: Sequence[Sequence[str]], templates: dict[str, list[str]]
     ) -> Tensor:
-        """Scores (N, C) of vectors (N, D): of a class with several names, that of the best of them."""
+        """Scores (N, C) of vectors (N, D); a class with several names takes the best of their scores."""
         flat = [word for each in words for word in each]
         score_NW = scores(vectors, class_vectors(self.space, row.gallery, row.attribute, flat, templates))
         return torch.stack([part.amax(1) for part in score_NW.split([len(each) for each in words], dim=1)], dim=1)
 
 
 def _k(row: Published) -> int | None:
-    """The K of a row of recall@K, or None. Raises `UserError` for a metric that there is not."""
+    """The K of a row of recall@K, or None. Raises `UserError` for an unknown metric."""
     if row.metric in CLASSIFIED:
         return None
     k = row.metric.removeprefix(RECALL)
     if k == row.metric or not k.isdigit() or int(k) < 1:
-        raise UserError(f"unknown metric {row.metric!r} of {row.dataset}: there is accuracy, map and recall@K")
+        raise UserError(f"unknown metric {row.metric!r} of {row.dataset}: available: accuracy, map, recall@K")
     return int(k)
 
 
 def _task(row: Published) -> str:
-    """What has to be measured: all recalls come from one ranking."""
+    """Key of a measurement: all recalls come from one ranking."""
     return RECALL if row.metric.startswith(RECALL) else row.metric
 
 
 def _figure(row: Published, found: dict[str, Any]) -> dict[str, Any]:
-    """What a row takes of what was measured."""
+    """The value of a row, from the measurement."""
     k = _k(row)
     if k is None:
-        figures: dict[str, Any] = {
+        results: dict[str, Any] = {
             "ours": found[CLASSIFIED[row.metric]],
             "ci95": found["ci95"],
             "chance": found["chance"],
         }
     else:
-        figures = {"ours": found["recall"][str(k)], "ci95": found["ci95"][str(k)], "chance": found["chance"][str(k)]}
+        results = {"ours": found["recall"][str(k)], "ci95": found["ci95"][str(k)], "chance": found["chance"][str(k)]}
     sizes: dict[str, Any] = {name: found[name] for name in ("classes", "gallery_size") if name in found}
-    return {**figures, **sizes, "n": found["n"], "events": found["events"], "left_out": found["left_out"]}
+    return {**results, **sizes, "n": found["n"], "events": found["events"], "left_out": found["left_out"]}

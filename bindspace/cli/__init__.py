@@ -13,16 +13,16 @@ from bindspace.contract import BadSample, UserError, registry, unknown
 
 # verb -> what it does; the function `run(arguments)` is in bindspace.cli.<module>
 VERBS = {
-    "train": ("train", "train a space from a config, or go on with a run (run=FOLDER)"),
-    "benchmark": ("benchmark", "measure what emerged in a space, on a matched pool"),
-    "compare": ("compare", "how two measured spaces differ, with interval and p"),
+    "train": ("train", "train a space from a config, or resume a run (run=FOLDER)"),
+    "benchmark": ("benchmark", "measure the retrieval of every pair of modalities on a matched pool"),
+    "compare": ("compare", "compare two benchmark reports, with interval and p"),
     "embed": ("embed", "write the vectors of files, texts or a manifest"),
-    "import": ("importing", "turn foreign weights into a space folder"),
-    "export": ("exporting", "write a space as the file that foreign software loads"),
+    "import": ("importing", "convert third-party weights into a space folder"),
+    "export": ("exporting", "write a space in a third-party format"),
     "manifest": ("manifest", "write a manifest of files in folders"),
     "shard": ("shard", "write a manifest and its files as tar shards, or index such shards"),
-    "plugins": ("plugins", "list what is installed, and what failed to load and why"),
-    "new": ("new", "write a plugin package for a modality of your own, which trains at once"),
+    "plugins": ("plugins", "list installed plugins, and those that failed to load, with the reason"),
+    "new": ("new", "write a plugin package for a new modality, ready to train"),
     "check": ("check", "run the conformance kit on a modality plugin"),
 }
 HELP = ("-h", "--help", "help")
@@ -34,7 +34,7 @@ OURS, USERS, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb. Returns 0, 1 for a failure of ours (with its traceback), 2 for a mistake of the user, 130."""
+    """Runs one verb. Returns 0, 1 for an internal error (with its traceback), 2 for a user error, 130."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with warnings.catch_warnings():
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """What `bindspace --help` prints."""
+    """The text of `bindspace --help`."""
     lines = ["usage: bindspace VERB [key=value ...]      bindspace VERB --help explains one verb", ""]
     lines += [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
     lines += [
@@ -71,7 +71,13 @@ def usage() -> str:
         for name in registry.installed(registry.DATASETS)
     ]
     return "\n".join(
-        [*lines, "", "  --version    print the version", "", "Quote what holds brackets or blanks: 'modality=[A,B]'"]
+        [
+            *lines,
+            "",
+            "  --version    print the version",
+            "",
+            "Quote arguments with brackets or blanks: '[A,B]'",
+        ]
     )
 
 
@@ -104,7 +110,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Our own warnings are a line for people; those of libraries stay as they are."""
+    """Prints bindspace's own warnings as one line; warnings of libraries stay unchanged."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, *rest: object) -> None:
         if category is UserWarning and "bindspace" in filename:

@@ -1,4 +1,4 @@
-"""What the verbs share: flags before or between overrides, and overrides of verbs that compose no config."""
+"""Argument parsing shared by the verbs: flags, and key=value overrides of verbs that compose no config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN = {"-h": "help", "--help": "help", "-m": "multirun", "--multirun": "multir
 
 @dataclass
 class Arguments:
-    """The flags of a verb, and the overrides that are left."""
+    """The flags of a verb, and the remaining overrides."""
 
     overrides: list[str] = field(default_factory=list)
     help: bool = False
@@ -26,7 +26,7 @@ class Arguments:
 
 
 def split(arguments: Sequence[str], flags: Collection[str] = ("--help",)) -> Arguments:
-    """Takes the flags out. Raises `UserError` for one that the verb does not know."""
+    """Parses the flags. Raises `UserError` for an unknown flag."""
     known = {*flags, *([] if "--multirun" not in flags else ["-m"]), *([] if "--cfg" not in flags else ["-c"]), "-h"}
     found, left = Arguments(), list(arguments)
     while left:
@@ -76,7 +76,7 @@ def settings(overrides: Sequence[str], known: Collection[str] | None, verb: str)
 
 
 def need(found: dict[str, Any], key: str, example: str) -> Any:
-    """The value of a setting that must be given. Raises `UserError` with an example."""
+    """The value of a required setting. Raises `UserError` with an example."""
     if found.get(key) in (None, ""):
         raise UserError(f"{key} is missing: write {example}")
     return found[key]

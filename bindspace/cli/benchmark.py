@@ -1,4 +1,4 @@
-"""`bindspace benchmark`: measures what emerged in a space."""
+"""`bindspace benchmark`: measures the retrieval of a space on test sources."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _check_places(settings: BenchmarkRun) -> None:
     if settings.benchmark.published:
         _check_table(settings)
     elif settings.data.dataset is None and not settings.data.test:
-        raise UserError("there is nothing to measure on: write 'data.test=[{path: my/test.jsonl}]'")
+        raise UserError("expected test data, got none: write 'data.test=[{path: my/test.jsonl}]'")
     elif settings.data_root is not None:
         raise UserError("data_root has no effect without a table of published results: choose one with suite=NAME")
     check_place(settings.out)
@@ -53,7 +53,7 @@ def _check_places(settings: BenchmarkRun) -> None:
 
 def _check_table(settings: BenchmarkRun) -> None:
     if settings.data.dataset is not None or settings.data.test:
-        raise UserError("a table of published results has data sets of its own: leave data= and data.test out")
+        raise UserError("a suite of published results uses its own data sets: leave data= and data.test out")
     if settings.data_root is None or not Path(settings.data_root).expanduser().is_dir():
         raise UserError(
             f"data_root={settings.data_root}: expected a folder that holds each data set of the table in a folder of "
@@ -88,21 +88,21 @@ def _measure_table(settings: BenchmarkRun, space: Space) -> None:
 
 
 def dataset_of(row: Published, root: Path) -> DatasetConfig:
-    """The config of a row's data set, which reads the folder of its name in `root` if it reads one.
+    """The config of a row's data set; its folder is the one with its name in `root`.
 
-    Raises `AbsentError` where no plugin brings the data set, and `UserError` for settings that it does not have.
+    Raises `AbsentError` if no plugin provides the data set, and `UserError` for unknown settings.
     """
     from bindspace.cli.dataset import build
 
     if row.dataset not in registry.installed(registry.DATASETS):
-        raise AbsentError(f"no plugin brings the data set {row.dataset!r}")
+        raise AbsentError(f"no plugin provides the data set {row.dataset!r}")
     config_class = registry.load(row.dataset, registry.DATASETS)
     folder = {"folder": str(root / row.dataset)} if "folder" in config_class.__dataclass_fields__ else {}
     return build(config_class, {**folder, **row.settings})
 
 
 def device(name: str) -> str:
-    """The name of a torch device; `auto` is a GPU where there is one. Raises `UserError`."""
+    """The name of a torch device; `auto` is a GPU if available. Raises `UserError`."""
     import torch
 
     if name == "auto":

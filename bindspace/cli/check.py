@@ -10,9 +10,9 @@ from bindspace.contract import UserError, registry
 HELP = """\
 usage: bindspace check NAME [SETTING=VALUE ...]
 
-Runs the conformance kit on an installed modality plugin: what the core relies on, one check a line. It is built with
-the settings of its `small`, and with those given here over them. Exit code 2 where a check fails.
-`pytest --bindspace NAME` runs the same as tests, `bindspace.testing.check_modality(NAME)` in a test of your own.
+Runs the conformance kit on an installed modality plugin: the properties that the core relies on, one check per line.
+The plugin is built with the settings of its `small`, overridden by those given here. Exit code 2 if a check fails.
+`pytest --bindspace NAME` runs the same checks as tests; your tests can call `bindspace.testing.check_modality(NAME)`.
 
 examples:
   bindspace check tactile
@@ -20,13 +20,13 @@ examples:
 
 
 def run(arguments: list[str]) -> int:
-    """`bindspace check NAME [SETTING=VALUE ...]`. Raises `UserError` after the report where a check fails."""
+    """`bindspace check NAME [SETTING=VALUE ...]`. Raises `UserError` after the report if a check fails."""
     given = split(arguments)
     if given.help:
         print(HELP)
         return 0
     if not given.overrides or "=" in given.overrides[0]:
-        raise UserError("the name of a plugin is missing: write e.g. `bindspace check NAME`; `bindspace plugins` lists")
+        raise UserError("expected the name of a plugin, got none: write `bindspace check NAME`")
     name = given.overrides[0]
     changed = _changed(name, given.overrides[1:])
     from bindspace.testing import all_checks
@@ -39,13 +39,13 @@ def run(arguments: list[str]) -> int:
         print(result, flush=True)
         failures += result.outcome == FAILED
     if failures:
-        raise UserError(f"{name}: {failures} of {len(checks)} checks failed: mend the lines that are named above")
-    print(f"{name}: it keeps the contract")
+        raise UserError(f"{name}: {failures} of {len(checks)} checks failed: fix the lines named above")
+    print(f"{name}: all checks passed")
     return 0
 
 
 def _changed(name: str, overrides: list[str]) -> dict[str, object]:
-    """The settings given on the command line, of the types of the plugin's fields."""
+    """The settings of the command line, converted to the types of the plugin's fields."""
     if name in (found := registry.presets()) and name not in registry.installed():
         raise UserError(f"{name!r} is a preset for {found[name][0].modality!r}: give the plugin's name, and settings")
     config_class = registry.load(name)

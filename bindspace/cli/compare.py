@@ -1,4 +1,4 @@
-"""`bindspace compare A B`: two spaces measured by one protocol, query by query."""
+"""`bindspace compare A B`: compares two spaces measured with the same protocol, query by query."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bindspace.io.files import check_place, write_json
 HELP = """\
 usage: bindspace compare A B [out=FILE.json] [seed=0]
 
-A and B are folders that `bindspace benchmark` wrote (or runs with a `benchmark` folder), measured by the same protocol.
-Prints for each pair how R@k differs, B minus A, with a 95 % interval and p by pairs of answers to the same query.
-It judges these two sets of weights; a recipe needs several seeds.
+A and B are folders written by `bindspace benchmark` (or runs with a `benchmark` folder), with the same protocol.
+Prints the difference of R@k for each pair, B minus A, with a 95 % interval and p, paired by query.
+The result holds for these weights; comparing recipes needs several seeds.
 
 example:
   bindspace compare runs/first runs/second out=difference.json"""
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
-    """The table on the terminal, figures in %."""
+    """Prints the table, results in %."""
     from rich.console import Console
     from rich.table import Table
 
@@ -69,4 +69,4 @@ def print_comparison(found: Mapping[str, Any]) -> None:
                 f"{change['p_holm']:.2g}",
             )
         console.print(table)
-    console.print("It judges these weights; a recipe needs several seeds.", highlight=False)
+    console.print("The result holds for these weights; comparing recipes needs several seeds.", highlight=False)

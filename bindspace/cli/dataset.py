@@ -1,4 +1,4 @@
-"""`bindspace DATASET out=DIR ...`: writes a data set that a plugin brings, as one manifest and its files."""
+"""`bindspace DATASET out=DIR ...`: writes the data set of a plugin as a manifest and its files."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ HELP = """\
 usage: bindspace embed space=DIR 'MODALITY=[ITEM,...]' ... out=FILE
        bindspace embed space=DIR data=manifest.jsonl 'modality=[NAME,...]' out=FILE
 
-Writes unit vectors (N, dim) in float32 by modality. out=FILE.safetensors keeps the names of the items as JSON in its
-metadata; out=FILE.npz keeps them as arrays MODALITY.items.
+Writes unit vectors (N, dim) in float32 by modality. out=FILE.safetensors stores the names of the items as JSON in its
+metadata; out=FILE.npz stores them as arrays MODALITY.items.
 
-  batch_size=64   items at once
-  device=auto     cpu, cuda, ...; auto is a GPU where there is one
-  cache=DIR       with data=: a folder where vectors are kept, and taken from the next time
+  batch_size=64   items per batch
+  device=auto     cpu, cuda, ...; auto is a GPU if available
+  cache=DIR       with data=: a folder for cached embeddings, reused by later calls
 
 examples:
   bindspace embed space=runs/latest/space 'audio=[bark.flac,rain.wav]' 'text=["a dog"]' out=z.npz
@@ -49,13 +49,11 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"batch_size: expected a whole number of 1 or more, got {batch_size!r}")
     items = {name: [str(item) for item in texts(value)] for name, value in values.items() if name not in OWN}
     if "data" not in values and not items:
-        raise UserError(
-            "there is nothing to embed: write e.g. 'audio=[a.flac,b.flac]', or data=manifest.jsonl modality=audio"
-        )
+        raise UserError("nothing to embed: write e.g. 'audio=[a.flac,b.flac]', or data=manifest.jsonl modality=audio")
     if "data" in values and items:
         raise UserError(f"data= and {next(iter(items))}= exclude each other: embed a manifest, or items")
     if "cache" in values and items:
-        raise UserError("cache= goes with data=, whose cells have hashes: leave it out for single items")
+        raise UserError("cache= works only with data=, whose cells have hashes: leave it out for single items")
     check_place(out.parent)
     _known(folder, [*items, *texts(values.get("modality", []))])
     vectors, names = _embed(folder, items, values, batch_size)
@@ -65,14 +63,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _known(folder: Path, names: list[Any]) -> None:
-    """Raises `UserError` before torch is imported, where the space or one of its modalities is misspelt."""
+    """Raises `UserError` for a misspelt space or modality, before torch is imported."""
     if not (folder / "space.json").is_file():
         raise UserError(f"space={folder} holds no space.json: give the `space` folder of a run")
     try:
         held = json.loads((folder / "space.json").read_text(encoding="utf-8"))["modalities"]
         known = [str(name) for name in held]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return  # damaged: loading the space says how
+        return  # damaged: loading the space reports it
     for name in names:
         if name not in known:
             raise UserError(unknown("modality of this space", str(name), known))
@@ -95,7 +93,7 @@ def _embed(
 def _of_manifest(
     space: Space, path: str, batch_size: int, cache: Path | None
 ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    """Each distinct content of each modality that the manifest has a column of, named by the ids of its events."""
+    """Each distinct content of each modality with a column in the manifest, named by the ids of its events."""
     import torch
 
     from bindspace.benchmark.measure import shared

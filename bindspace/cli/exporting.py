@@ -1,4 +1,4 @@
-"""`bindspace export FORMAT space=FOLDER out=FILE`: a space becomes the file that foreign software loads."""
+"""`bindspace export FORMAT space=FOLDER out=FILE`: writes a space in a third-party format."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bindspace.io.files import check_place, whole_file
 USAGE = """\
 usage: bindspace export FORMAT space=FOLDER out=FILE ['modality=[A,B]'] [setting=value ...]
 
-Writes a space as the file that the original software loads: those of its modalities that the format can hold, or those
-asked for.
+Writes a space as a file of a third-party format: all its modalities that the format supports, or those given by
+modality=.
 
 FORMAT, and its settings (key=default):"""
 
@@ -40,13 +40,13 @@ def run(arguments: list[str]) -> int:
     space = load(folder, modalities=chosen)
     with whole_file(out) as place:
         given.format.save(space, place)
-    rest = f"; left out, since the format cannot hold it: {', '.join(left_out)}" if left_out else ""
+    rest = f"; left out, since the format does not support it: {', '.join(left_out)}" if left_out else ""
     print(f"{out}: {', '.join(chosen)} ({size(out)}){rest}")
     return 0
 
 
 def _chosen(given: Asked, folder: Path) -> tuple[list[str], list[str]]:
-    """The modalities to write, and those of the space that the format has no place for; read without torch."""
+    """The modalities to write, and those of the space that the format does not support; read without torch."""
     try:
         held = [str(name) for name in json.loads((folder / "space.json").read_text(encoding="utf-8"))["modalities"]]
     except FileNotFoundError as error:
@@ -59,7 +59,9 @@ def _chosen(given: Asked, folder: Path) -> tuple[list[str], list[str]]:
     fits = [name for name in held if name in given.format.modalities]
     if not fits:
         holds = ", ".join(given.format.modalities)
-        raise UserError(f"the format {given.name!r} holds {holds}; the space {folder} has {', '.join(held)}: none fits")
+        raise UserError(
+            f"the format {given.name!r} supports {holds}, but {folder} has {', '.join(held)}: none in common"
+        )
     if given.modalities is not None:
         return [name for name in fits if name in given.modalities], []
     return fits, [name for name in held if name not in fits]

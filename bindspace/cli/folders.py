@@ -1,4 +1,4 @@
-"""The folder of a run: named, made, and given back where the run is refused before it has begun."""
+"""The folder of a run: named, created, and removed again if the run is refused before it starts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bindspace.contract import UserError
 from bindspace.settings import agreed, by_slurm, by_torchrun, slurm_name
 
 CONFIG = "config.yaml"
-OF_A_START = (CONFIG, "environment.json")  # what a run leaves that was refused when it read its data
+OF_A_START = (CONFIG, "environment.json")  # files of a run that was refused while reading its data
 
 
 def named(out: str | None, experiment: str) -> Path:
-    """`out`, or outputs/<experiment>/<date_time>; under SLURM its job in the place of the time. Equal on all ranks."""
+    """`out`, or outputs/<experiment>/<date_time>; under SLURM the job id instead of the time. Equal on all ranks."""
     if out is not None:
         return Path(out).absolute()
     if by_slurm():
@@ -25,7 +25,7 @@ def named(out: str | None, experiment: str) -> Path:
 
 
 def _dated(experiment: str) -> Path:
-    """By date and time, with a number where two runs start within a second."""
+    """Date and time, with a number if two runs start within a second."""
     base = Path("outputs") / experiment / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = base, 1
     while folder.exists():
@@ -36,13 +36,13 @@ def _dated(experiment: str) -> Path:
 
 @contextmanager
 def claimed(folder: Path, *, latest: bool) -> Iterator[None]:
-    """Makes the folder, and lets `latest` beside it point at it.
+    """Creates the folder, and points `latest` beside it to it.
 
-    Raises `UserError` where that cannot be done. Where the block raises one before the run has left anything of its
-    own, the folder is taken back, and `latest` points where it did before.
+    Raises `UserError` if that fails. If the block raises one before the run has written anything of its own, the folder
+    is removed, and `latest` is restored.
     """
     if (folder / CONFIG).exists():
-        raise UserError(f"{folder} holds a run already: go on with it by run={folder}, or choose another out=")
+        raise UserError(f"{folder} holds a run already: resume it with run={folder}, or choose another out=")
     made, link, pointed = _make(folder), folder.with_name("latest"), False
     try:
         before = _point(link, folder.name) if latest else None
@@ -55,7 +55,7 @@ def claimed(folder: Path, *, latest: bool) -> Iterator[None]:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Makes the folder and what is above it, and returns those that were not there, the deepest first."""
+    """Creates the folder and its parents, and returns the new ones, the deepest first."""
     made = [path for path in [folder, *folder.parents] if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _make(folder: Path) -> list[Path]:
 
 
 def _take_back(folder: Path, made: list[Path]) -> bool:
-    """Removes what a start leaves, unless there is more: a list of bad rows, say, is wanted."""
+    """Removes the files of a start, unless there are others: a list of bad rows is kept."""
     if {path.name for path in folder.iterdir()} - set(OF_A_START):
         return False
     for name in OF_A_START:
@@ -81,7 +81,7 @@ def _take_back(folder: Path, made: list[Path]) -> bool:
 
 
 def _point(link: Path, name: str | None) -> str | None:
-    """Lets the link point at a folder beside it (None: at nothing); returns where it pointed."""
+    """Points the link to a folder beside it (None: removes it); returns the previous target."""
     if link.exists() and not link.is_symlink():
         raise UserError(f"{link} is in the way of the link to the newest run: move it, or choose a folder with out=")
     before = str(link.readlink()) if link.is_symlink() else None

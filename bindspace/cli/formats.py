@@ -1,4 +1,4 @@
-"""What `bindspace import` and `bindspace export` share: the formats that are installed, and what may be said of one."""
+"""Shared code of `bindspace import` and `bindspace export`: installed formats and their arguments."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bindspace.cli.dataset import build
 from bindspace.cli.help import field_lines
 from bindspace.contract import FormatConfig, UserError, registry, unknown
 
-LONG = 100_000_000  # bytes of weights that take a second or more
+LONG = 100_000_000  # bytes of weights that take a second or more to read
 
 
 @dataclass
 class Asked:
-    """One format with its settings, the modalities that were asked for (None: all), and the places."""
+    """One format with its settings, the requested modalities (None: all), and the paths."""
 
     name: str
     format: FormatConfig
@@ -27,7 +27,7 @@ class Asked:
 
 
 def asked(verb: str, arguments: Sequence[str], places: Sequence[str], usage: str) -> Asked | None:
-    """Reads the arguments of a verb; None if it was help that was wanted, which is printed. Raises `UserError`."""
+    """Parses the arguments of a verb; prints the help and returns None if requested. Raises `UserError`."""
     given = split(arguments)
     name = given.overrides.pop(0) if given.overrides and "=" not in given.overrides[0] else None
     if given.help:
@@ -76,7 +76,7 @@ def size(path: Path) -> str:
 
 
 def announce(path: Path) -> None:
-    """Says what is being read, where that takes a while."""
+    """Prints the file that is read, if it is large."""
     if _bytes(path) >= LONG:
         print(f"reading {path} ({size(path)})", file=sys.stderr)
 

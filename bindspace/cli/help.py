@@ -1,4 +1,4 @@
-"""What `bindspace VERB --help` prints. Nothing slow is imported; the settings are read from their dataclasses."""
+"""The text of `bindspace VERB --help`, without slow imports; settings are read from their dataclasses."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 
 from bindspace.cli.compose.options import GROUPS, options
 from bindspace.contract import Source
-from bindspace.settings import BenchmarkRun, Pair, Published, StageSettings, Teach, TrainRun
+from bindspace.settings import BenchmarkRun, Pair, Published, StageSettings, TrainRun
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s*(.+)$", re.MULTILINE)
 TRAIN = """\
-usage: bindspace train [key=value ...]     train a space, save it, and measure it where there is data.test
-       bindspace train run=FOLDER          go on with a run that was stopped (stages.N.steps, trainer.devices,
+usage: bindspace train [key=value ...]     train and save a space, and measure it on data.test if given
+       bindspace train run=FOLDER          resume a run that was stopped (stages.N.steps, trainer.devices,
                                            trainer.nodes, trainer.threads, data.workers and logger.* may change)
-       bindspace train extend=SPACE +modality=NAME   bind newcomers to a saved space, whose towers stand still
+       bindspace train extend=SPACE +modality=NAME   bind new modalities to a saved space with frozen towers
        bindspace train -m key=a,b ...      one run for each value
 
-  --cfg job [--resolve]   print the config that would be run, and do nothing
+  --cfg job [--resolve]   print the composed config and exit
   --config-dir DIR        a folder of your own with experiment/NAME.yaml, modality/NAME.yaml, ...
-  -m, --multirun          sweep; hydra/launcher=NAME sends the runs elsewhere
+  -m, --multirun          sweep; hydra/launcher=NAME selects where the runs are executed
 
-examples (quote what holds brackets, commas or blanks):
+examples (quote arguments with brackets, commas or blanks):
   bindspace train experiment=quickstart
   bindspace train size=base trainer.devices=2 out=runs/first
   bindspace train data=manifest 'data.train=[{path: A},{path: B}]' 'data.test=[{path: C}]' 'modality=[image,text,audio]'
@@ -37,12 +37,12 @@ examples (quote what holds brackets, commas or blanks):
   bindspace train -m 'modality=[image,text],[image,text,audio]' seed=0,1,2"""
 BENCHMARK = """\
 usage: bindspace benchmark space=DIR 'data.test=[{path: C}]' out=DIR [key=value ...]
-       bindspace benchmark space=DIR suite=NAME data_root=DIR out=DIR   a table of published results, and ours beside it
+       bindspace benchmark space=DIR suite=NAME data_root=DIR out=DIR   compare with published results
 
-Measures every ordered pair of modalities on the events that hold them all, and writes report.json, report.md and
-matrix.png into out. Sources of one `pool` are measured together.
+Measures every ordered pair of modalities on the events that hold all modalities, and writes report.json, report.md,
+report.html and matrix.png into out. Sources with the same `pool` are measured together.
 
-  --cfg job [--resolve]   print the config that would be used, and do nothing
+  --cfg job [--resolve]   print the composed config and exit
   --config-dir DIR        a folder of your own with experiment/NAME.yaml
 
 examples:
@@ -68,10 +68,10 @@ def _groups(command: str, folders: Sequence[Path]) -> Iterator[str]:
 
 
 def _settings(schema: type) -> Iterator[str]:
-    yield "settings (key=default); `--cfg job` shows what the groups make of them:"
+    yield "settings (key=default); `--cfg job` prints them with the selected groups applied:"
     yield from field_lines(schema, "")
     yield "  modality.NAME.*: the settings of its plugin, with tune.{freeze,lora.rank,...} and bind.{weight,...}"
-    parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "teach": Teach, "stages": StageSettings}
+    parts: dict[str, type] = {"data.train": Source, "pairs": Pair, "stages": StageSettings}
     if schema is not TrainRun:
         parts = {"data.test": Source, "benchmark.published": Published}
     for key, kind in parts.items():

@@ -1,4 +1,4 @@
-"""`bindspace import FORMAT weights=FILE out=FOLDER`: foreign weights become a space folder."""
+"""`bindspace import FORMAT weights=FILE out=FOLDER`: converts third-party weights into a space folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: bindspace import FORMAT weights=FILE out=FOLDER ['modality=[A,B]'] [setting=value ...]
 
-Writes a space folder from the weights of another project. Only the modalities asked for are built, and nothing in the
-file is run. The ledger says what is declared of these weights, marked as such.
+Converts third-party weights into a space folder. Only the modalities given by modality= are built (default: all); no
+code of the file is executed. The ledger holds what is declared about these weights, marked as declarations.
 
 FORMAT, and its settings (key=default):"""
 
@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     weights = Path(str(need(given.places, "weights", "weights=FILE")))
     out = Path(str(need(given.places, "out", "out=FOLDER, where the space is to be")))
     if not weights.exists():
-        raise UserError(f"weights={weights}: there is no such file: check the path")
+        raise UserError(f"weights={weights}: expected a file, found none: check the path")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"out={out} exists already: choose another folder, or remove that one first")
     check_place(out)
@@ -45,11 +45,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _load(given: Asked, weights: Path) -> Space:
-    """What the format makes of the file. Raises `PluginError` where that is not what was asked for."""
+    """Loads the space of the file. Raises `PluginError` if the format returns other modalities than requested."""
     space = given.format.load(weights, given.modalities)
     if given.modalities is not None and set(space.modalities) != set(given.modalities):
         raise PluginError(
-            f"the format {given.name!r} was asked for {', '.join(given.modalities)} and built "
+            f"the format {given.name!r} should build {', '.join(given.modalities)}, but built "
             f"{', '.join(space.modalities)}: tell its author"
         )
     if space.ledger is None:
@@ -58,7 +58,7 @@ def _load(given: Asked, weights: Path) -> Space:
 
 
 def _summary(space: Space) -> str:
-    """Modalities with their parameters, and what is declared of these weights."""
+    """Modalities with their parameters, and the declarations of these weights."""
     from bindspace.ledger import said
 
     towers = [

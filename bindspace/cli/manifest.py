@@ -10,10 +10,10 @@ from bindspace.contract import UserError
 HELP = """\
 usage: bindspace manifest 'MODALITY=PATTERN' ... by=stem out=FILE
 
-Puts files of one name together as the sides of an event, one row each. Quote the patterns, or the shell expands them.
+Groups files with the same name into events, one row each. Quote the patterns, or the shell expands them.
 
-  MODALITY=PATTERN   e.g. 'image=img/*.jpg'; ** goes into folders of any depth
-  by=stem            files of one name belong together; by=path: files of one path below the pattern's fixed part
+  MODALITY=PATTERN   e.g. 'image=img/*.jpg'; ** matches folders of any depth
+  by=stem            group files by name; by=path: by path below the pattern's fixed part
   out=FILE           manifest.jsonl, .csv or .parquet; the files must lie in its folder or below
 
 example:
@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
     if given.help:
         print(HELP)
         return 0
-    # The patterns are taken as they are: `*` and `[` are theirs, not Hydra's.
+    # Patterns are used verbatim: `*` and `[` are glob syntax, not Hydra's.
     values = dict(_pattern(argument) for argument in given.overrides)
     if len(values) < len(given.overrides):
         raise UserError("a name is given twice: give each modality one pattern")
@@ -45,6 +45,6 @@ def run(arguments: list[str]) -> int:
 def _pattern(argument: str) -> tuple[str, str]:
     name, equals, value = argument.partition("=")
     if not equals or not name or not value:
-        hint = "write 'MODALITY=PATTERN' in quotes, or the shell puts the files there itself"
+        hint = "write 'MODALITY=PATTERN' in quotes, or the shell expands the pattern"
         raise UserError(f"cannot read {argument!r}: {hint}")
     return name, value

@@ -1,4 +1,4 @@
-"""What `bindspace train` measures of its own space when it ends."""
+"""The benchmark at the end of `bindspace train`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from bindspace.space import Space, load
 
 
 def measure(run: TrainRun, space: Space, folder: Path) -> None:
-    """The emergent benchmark on `data.test` by the first rank, beside a space of the same settings that was never
-    trained, and the space that the run extends.
+    """Runs the emergent benchmark on `data.test` on the first rank, with an untrained space of the same settings as a
+    baseline, and the space that the run extends, if any.
     """
     if not run.data.test or not run.benchmark.at_end or not is_first():
         return

@@ -1,4 +1,4 @@
-"""`bindspace new NAME`: a plugin package of a modality of one's own, complete and ready to train. Imports no torch."""
+"""`bindspace new NAME`: writes a plugin package for a new modality, ready to train. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from bindspace.io.files import check_place, replace_folder, write_text
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 COMMON, DEFAULT = "common", "signal"
-TAKEN = {*RESERVED, *OWN, "by", "done"}  # names that mean something else in manifests, schedules or on the command line
+TAKEN = {*RESERVED, *OWN, "by", "done"}  # names with another meaning in manifests, schedules or on the command line
 HELP = """\
 usage: bindspace new NAME [kind=KIND] [out=DIR]
 
-Writes the package bindspace-NAME into DIR: a plugin for the modality NAME that installs, keeps the contract and trains
-at once on examples of its own. What it reads and how it encodes is then yours to change. Nothing is overwritten.
+Writes the package bindspace-NAME into DIR: a plugin for the modality NAME that installs, passes the conformance kit and
+trains on generated examples. Then adapt its reading and its encoder. Nothing is overwritten.
 
   kind=signal   recordings of several channels over time (NPY, CSV)
-  kind=image    maps of a measured value a pixel (PNG, TIFF, NPY)
+  kind=image    maps with one measured value per pixel (PNG, TIFF, NPY)
   kind=tokens   sequences of letters of an alphabet (FASTA, text)
-  kind=vector   a few numbers measured at once (NPY, CSV)
-  out=.         where the folder goes
+  kind=vector   vectors of a few measured numbers (NPY, CSV)
+  out=.         parent folder of the package
 
 example:
   bindspace new tactile kind=signal
@@ -36,7 +36,7 @@ example:
 
 
 def run(arguments: list[str]) -> int:
-    """`bindspace new NAME [kind=KIND] [out=DIR]`; `--kind KIND` and `--out DIR` say the same."""
+    """`bindspace new NAME [kind=KIND] [out=DIR]`; `--kind KIND` and `--out DIR` are equivalent."""
     given = split(_without_dashes(arguments))
     if given.help:
         print(HELP)
@@ -59,26 +59,26 @@ def run(arguments: list[str]) -> int:
 
 
 def kinds() -> list[str]:
-    """The skeletons there are."""
+    """The available templates."""
     return sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir() and path.name != COMMON)
 
 
 def check_name(name: str) -> None:
-    """Raises `UserError` unless a new modality may have the name: well-formed, not reserved, and not taken."""
+    """Raises `UserError` unless the name is valid for a new modality: well-formed, not reserved, not taken."""
     if not registry.NAME.fullmatch(name) or iskeyword(name):
         raise UserError(
             f"cannot name a modality {name!r}: expected lower-case letters, digits and _, a letter first, and no word"
             " of Python's: choose another name"
         )
     if name in TAKEN:
-        raise UserError(f"cannot name a modality {name!r}: manifests and commands use the word: choose another name")
+        raise UserError(f"cannot name a modality {name!r}: the name is reserved: choose another name")
     for plugin in (plugin for owners in registry.installed().values() for plugin in owners):
         if plugin.name == name or plugin.value.partition(":")[0] == f"bindspace_{name}":
             raise UserError(f"{name!r} is taken by {plugin.package}: choose another name, or uninstall that package")
     if brought := registry.presets().get(name):
         raise UserError(f"{name!r} is the name of a preset of {brought[0].package}: choose another name")
     if find_spec(f"bindspace_{name}") is not None:
-        raise UserError(f"there is a package bindspace_{name} already: choose another name, or uninstall it")
+        raise UserError(f"the package bindspace_{name} exists already: choose another name, or uninstall it")
 
 
 def package(name: str, kind: str) -> dict[str, str]:
@@ -101,10 +101,10 @@ def package(name: str, kind: str) -> dict[str, str]:
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Writes the files whole or not at all. Raises `UserError` where the folder is there already."""
+    """Writes the files, all or none. Raises `UserError` if the folder exists already."""
     if folder.exists() or folder.is_symlink():
         raise UserError(
-            f"{folder} is there already: nothing was written; choose another name, or another place with out="
+            f"{folder} exists already: nothing was written; choose another name, or another folder with out="
         )
     check_place(folder)
     with replace_folder(folder) as new:
@@ -113,7 +113,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _without_dashes(arguments: list[str]) -> list[str]:
-    """`--kind KIND` and `--kind=KIND` as `kind=KIND`: who makes packages by command expects it so."""
+    """Converts `--kind KIND` and `--kind=KIND` to `kind=KIND`, as other package generators accept them."""
     found, left = [], list(arguments)
     while left:
         argument = left.pop(0)

@@ -1,4 +1,4 @@
-"""`bindspace plugins`: what is installed, from which package, and what failed to load and why. Imports no torch."""
+"""`bindspace plugins`: lists installed plugins with their packages, and load failures. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from collections.abc import Iterator, Sequence
 from bindspace.cli.arguments import split
 from bindspace.contract import PluginError, UserError, registry
 
-TITLES = {registry.MODALITIES: "modalities", registry.DATASETS: "data sets", registry.FORMATS: "formats"}
+TITLES = {
+    registry.MODALITIES: "modalities",
+    registry.DATASETS: "data sets",
+    registry.FORMATS: "formats",
+    registry.TERMS: "terms of the loss",
+    registry.CALLBACKS: "callbacks",
+}
 HELP = """\
 usage: bindspace plugins
 
-Lists the plugins that are installed: name, what it serves, package, version, presets; and what failed to load and why.
-'modality=[NAME,...]' takes the names and the presets."""
+Lists installed plugins: name, modality, package, version, presets; and plugins that failed to load, with the reason.
+'modality=[NAME,...]' accepts names and presets."""
 
 
 def run(arguments: list[str]) -> int:
-    """`bindspace plugins`. Returns 0 although some plugin may be broken: that is what the list is for."""
+    """`bindspace plugins`. Returns 0 even if a plugin fails to load: the list reports it."""
     given = split(arguments)
     if given.help:
         print(HELP)
@@ -46,7 +52,7 @@ def listing() -> Iterator[str]:
         yield "failed:"
         yield from (f"  {failure}" for failure in dict.fromkeys(failures))
     else:
-        yield "all of them load"
+        yield "all plugins load"
 
 
 def _rows(group: str, failures: list[str]) -> Iterator[list[str]]:
@@ -64,7 +70,7 @@ def _rows(group: str, failures: list[str]) -> Iterator[list[str]]:
 
 
 def _presets(plugin: registry.Plugin, served: str) -> str:
-    """Those of its package that name it, or, where a file does not say whose it is, its modality."""
+    """The presets of its package for this plugin, or for its modality if a file names no implementation."""
     brought = [preset for presets in registry.presets().values() for preset in presets]
     own = [preset for preset in brought if preset.package == plugin.package and preset.modality == served]
     return " ".join(preset.name for preset in own if preset.implementation in (plugin.name, None))

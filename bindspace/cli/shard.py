@@ -1,4 +1,4 @@
-"""`bindspace shard`: a manifest and its media as tar shards, or an index of tar shards that are there."""
+"""`bindspace shard`: writes a manifest and its media as tar shards, or indexes existing tar shards."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ HELP = """\
 usage: bindspace shard manifest=MANIFEST out=DIR [size=256] ['modality=[NAME,...]'] [root=DIR]
        bindspace shard 'tars=PATTERN' out=DIR ['columns={jpg: image, txt: text}']
 
-Writes the rows of a manifest and their files into tar shards, with an index; a source {path: DIR} then reads them like
-the files themselves, equal batches included. Or indexes shards that another tool wrote, where they are.
+Writes the rows of a manifest and their files into tar shards, with an index; a source {path: DIR} then gives the same
+batches as the loose files. With tars=, indexes shards of another tool in place.
 
   manifest=PATH    a .jsonl, .csv or .parquet file, or a folder that holds manifest.*
-  out=DIR          an empty or new folder; of tars=, their folder or one above
-  size=256         MiB a shard; a row that is larger gets a shard of its own
-  modality=[...]   only the columns of these modalities; all otherwise
-  root=DIR         what paths in the manifest are relative to; its folder otherwise
+  out=DIR          an empty or new folder; with tars=, their folder or a parent of it
+  size=256         MiB per shard; a larger row gets its own shard
+  modality=[...]   only the columns of these modalities (default: all)
+  root=DIR         base folder of the paths in the manifest (default: its own folder)
   tars=PATTERN     uncompressed tar files, e.g. 'shards/*.tar'
-  columns={...}    which column a key of a sample is: what follows the first dot of a member's name
+  columns={...}    maps keys of a sample (the part of a member's name after the first dot) to columns
 
 examples:
   bindspace shard manifest=my/manifest.jsonl out=my-shards
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     values = settings(given.overrides, KNOWN, "shard")
     out = Path(str(need(values, "out", "out=DIR")))
     if ("manifest" in values) == ("tars" in values):
-        raise UserError("expected manifest=... to write shards, or tars=... to index those that are there: give one")
+        raise UserError("expected manifest=... to write shards, or tars=... to index existing shards: give one")
     other = [key for key in (["columns"] if "manifest" in values else ["size", "modality", "root"]) if key in values]
     if other:
         raise UserError(f"{other[0]} has no effect with {'manifest' if 'manifest' in values else 'tars'}: leave it out")

@@ -14,7 +14,7 @@ from bindspace.cli.arguments import split
 from bindspace.cli.folders import CONFIG, claimed, named
 from bindspace.contract import UserError
 from bindspace.io.files import check_place
-from bindspace.settings import check_world, is_first, is_restart, wait_for
+from bindspace.settings import check_world, is_first, is_restart, referenced, wait_for
 
 if TYPE_CHECKING:
     from bindspace.settings import Pair, TrainRun
@@ -129,10 +129,9 @@ def with_sources(run: TrainRun, pairs: Sequence[Pair]) -> None:
         return
     if data.train or data.val or data.test:
         raise UserError("data.train, data.val and data.test come with data=manifest: add that, or leave them out")
-    from bindspace.settings import landmark_modalities
-
     asked = [(pair.of[0], pair.of[1]) for pair in pairs]
-    for name in landmark_modalities(run):
+    asked += [(term.of[0], term.of[1]) for term in run.terms if len(term.of) == 2 and not term.references()]
+    for name in referenced(run):
         if not any({run.pivot, name} == set(pair) for pair in asked):
             asked.append((run.pivot, name))
     sources = data.dataset.sources(asked, list(run.modality))

@@ -8,11 +8,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
-RESERVED = ("id", "label", "split", "group", "concept")  # columns of a manifest that are no modality
+RESERVED = ("id", "label", "split", "group", "concept")  # manifest columns that are not modalities
 
 
 class Augment(Enum):
-    """How much training samples of a source are varied."""
+    """Strength of the augmentation of a source's training samples."""
 
     none = "none"
     weak = "weak"
@@ -24,19 +24,19 @@ class Source:
     """One manifest to read from, and how: an item of `data.train`, `data.val`, `data.test`."""
 
     path: str  # a .jsonl, .csv or .parquet file, or a folder that holds `manifest.*`
-    root: str | None = None  # what paths in it are relative to; None: its folder
+    root: str | None = None  # base folder of its paths; None: its own folder
     modalities: list[str] | None = None  # which columns to use; None: all that are selected
-    weight: float = 1.0  # share of the batches, beside the other sources
+    weight: float = 1.0  # share of the batches, relative to the other sources
     batch: int | None = None  # None: the stage's, or data.batch
     augment: Augment = Augment.weak
     where: dict[str, Any] = field(default_factory=dict)  # keep rows whose columns equal these values (or are in a list)
-    read: dict[str, dict[str, Any]] = field(default_factory=dict)  # per modality: settings that `read` gets as info
-    pool: str = "main"  # test sources of one name are measured as one pool
+    read: dict[str, dict[str, Any]] = field(default_factory=dict)  # per modality: info passed to `read`
+    pool: str = "main"  # test sources with the same name are measured as one pool
 
 
 @dataclass
 class Choice:
-    """A probe of right against wrong: rows with one cell of `query`, and of `gallery` a list, the right one first."""
+    """A multiple-choice probe: rows with one `query` cell and a list of `gallery` cells, the correct one first."""
 
     name: str
     path: str
@@ -47,11 +47,11 @@ class Choice:
 
 @dataclass(kw_only=True)
 class DatasetConfig:
-    """A data set that can write itself as manifests and ordinary files, which are then read like anybody's data."""
+    """A data set that writes manifests and ordinary files, which are then read like any other data."""
 
     contract: ClassVar[int] = 1
 
-    root: str = "outputs/data"  # where `sources` keeps what it writes
+    root: str = "outputs/data"  # folder that `sources` writes to
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
         """The manifest rows of a split (`train`, `val`, `test`), as they would be written."""
@@ -62,25 +62,25 @@ class DatasetConfig:
         raise NotImplementedError
 
     def sources(self, pairs: Sequence[tuple[str, str]], modalities: Sequence[str]) -> dict[str, list[Source]]:
-        """What a training run over these pairs reads: `train`, `val` and `test` sources, written under `root` once."""
+        """The `train`, `val` and `test` sources of a training run over these pairs, written under `root` once."""
         raise NotImplementedError
 
     def choices(self) -> list[Choice]:
-        """Probes of right answers against tempting ones, written under `root` once; none by default."""
+        """Multiple-choice probes with hard distractors, written under `root` once; none by default."""
         return []
 
     def known(self) -> dict[str, list[str]] | None:
-        """Which attribute columns each modality can reveal, for the ceiling beside a result; None: not said."""
+        """The attribute columns that each modality can reveal, for the ceiling of a result; None: unknown."""
         return None
 
     def templates(self) -> dict[str, list[str]]:
-        """Prompt templates by attribute column for zero-shot classification, where the defaults do not fit."""
+        """Prompt templates by attribute column for zero-shot classification, if the defaults do not fit."""
         return {}
 
     def classes(self) -> dict[str, list[str]]:
-        """All classes of an attribute column to choose from, those too that no row has; not said: those of rows."""
+        """All classes of an attribute column, including classes without a row; default: the classes of the rows."""
         return {}
 
     def names(self) -> dict[str, dict[str, list[str]]]:
-        """By attribute column, the words for a class that has several: its score is that of the best of them."""
+        """By attribute column, the names of a class that has several: the class takes the best of their scores."""
         return {}

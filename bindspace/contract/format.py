@@ -1,7 +1,7 @@
 """The contract of a format plugin, version 1: an entry point in `bindspace.formats`. Standard library only.
 
-A format turns the weights of somebody else's model into a space, and a space into such a file. `bindspace import` and
-`bindspace export` are its verbs; they look after the places: a format never writes a space's folder itself.
+A format converts the weights of a third-party model into a space, and a space into such a file. The verbs `bindspace
+import` and `bindspace export` manage the paths: a format never writes the folder of a space itself.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class FormatConfig:
-    """A kind of foreign weights. Fields are settings: `bindspace import NAME weights=FILE out=FOLDER setting=value`."""
+    """A third-party format. Fields are settings: `bindspace import NAME weights=FILE out=FOLDER setting=value`."""
 
     contract: ClassVar[int] = 1
     modalities: ClassVar[Sequence[str]]  # what files of this format can hold
-    suffixes: ClassVar[Sequence[str]] = ()  # how the name of a file that `save` writes may end; none: anyhow
+    suffixes: ClassVar[Sequence[str]] = ()  # allowed suffixes of a file that `save` writes; none: any
 
     def load(self, path: Path, modalities: Sequence[str] | None) -> Space:
-        """The space that a file (or a folder) holds, in evaluation mode, with a ledger that declares what is known.
+        """The space of a file (or a folder), in evaluation mode, with a ledger of declarations.
 
-        `modalities`: only these, and nothing else is built; None: all that the file holds. `path` exists. Nothing in
-        the file is run. `Ledger.declared` makes the ledger. Raises `UserError` for a file that is damaged, or holds
-        something else.
+        `modalities`: only these are built; None: all in the file. `path` exists. No code of the file is executed.
+        `Ledger.declared` makes the ledger. Raises `UserError` for a file that is damaged or of another format.
         """
         raise NotImplementedError
 
     def save(self, space: Space, path: Path) -> Path:
         """Writes the file that the original software loads, and returns its path.
 
-        `space` has no modality that the format does not name. `path` does not exist yet: the verb hands a place beside
-        the one that the user named, and renames it when all is written. Raises `UserError` for a space that was not
-        made of this architecture.
+        `space` has only modalities of the format. `path` does not exist yet: the verb passes a temporary path beside
+        the user's, and renames it when all is written. Raises `UserError` for a space of another architecture.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The contract of a modality plugin, version 1. Standard library only: importing it costs nothing.
+"""The contract of a modality plugin, version 1. Standard library only, so importing it is cheap.
 
 A plugin subclasses `ModalityConfig`, and registers the class as an entry point in the group
 `bindspace.modalities`. Everything a plugin needs is imported inside the methods that need it, so that
@@ -31,7 +31,7 @@ class Size(Enum):
 
 
 class BadSample(ValueError):
-    """What `read` raises for a sample that breaks the promise of `expects`; the message names both sides.
+    """Raised by `read` for a sample that violates `expects`; the message says what was expected and what was found.
 
     >>> raise BadSample("expected six channels (accelerometer x y z, gyroscope x y z), got 3")
     Traceback (most recent call last):
@@ -40,16 +40,16 @@ class BadSample(ValueError):
 
 
 class Cell(Enum):
-    """What a manifest cell of a modality holds."""
+    """The content of a modality's manifest cells."""
 
     path = "path"
     value = "value"
 
 
 class Head(Enum):
-    """How features are projected into the space. `identity`: the tower ends in the space already, and fixes its dim.
+    """The projection of features into the space. `identity`: the tower ends in the space already, and fixes its dim.
 
-    `metric`: linear, and a map of the space in which it learns to meet a pivot that stands still.
+    `metric`: linear, with a learned bilinear map (a learned metric) against a frozen pivot.
     """
 
     linear = "linear"
@@ -60,26 +60,26 @@ class Head(Enum):
 
 @dataclass(kw_only=True)
 class Lora:
-    """Low-rank adapters beside the layers of an encoder, which itself stands still: `modality.<name>.tune.lora.*`."""
+    """Low-rank adapters on the layers of a frozen encoder: `modality.<name>.tune.lora.*`."""
 
     rank: int = 0  # 0: none
-    alpha: float = 16.0  # what an adapter adds is scaled by alpha / rank
+    alpha: float = 16.0  # the adapter's output is scaled by alpha / rank
     dropout: float = 0.0
     targets: list[str] | None = None  # ends of layer names, e.g. [qkv, proj]; None: linear, convolution, attention
 
 
 @dataclass(kw_only=True)
 class Tune:
-    """How a tower is trained: `modality.<name>.tune.*`."""
+    """Training settings of a tower: `modality.<name>.tune.*`."""
 
-    freeze: bool = False  # evaluation mode, outside the optimiser; checked after the run
-    unfreeze_last: int = 0  # with freeze: the last so many of `encoder.blocks` stay trainable
+    freeze: bool = False  # frozen: evaluation mode, outside the optimiser; checked after the run
+    unfreeze_last: int = 0  # with freeze: this many of the last `encoder.blocks` stay trainable
     lr: float = 1.0  # factor on optim.lr
-    layer_decay: float = 1.0  # factor on the rate from each of `encoder.blocks` to the one before it
+    layer_decay: float = 1.0  # factor on the learning rate from each of `encoder.blocks` to the one before it
     lora: Lora = field(default_factory=Lora)
 
     def check(self, where: str) -> None:
-        """Raises `UserError` for values that make no sense, alone or together. `where`: `modality.<name>.tune`."""
+        """Raises `UserError` for invalid values or combinations. `where`: `modality.<name>.tune`."""
         checks = [
             ("unfreeze_last", self.unfreeze_last, self.unfreeze_last >= 0, "0 or more"),
             ("lr", self.lr, self.lr >= 0, "0 or more"),
@@ -96,37 +96,38 @@ class Tune:
             raise UserError(f"{where}.unfreeze_last={self.unfreeze_last} has no effect: add {where}.freeze=true")
         if self.freeze and self.lora.rank:
             raise UserError(
-                f"{where}.freeze=true leaves no adapter to train: with lora.rank the encoder stands still anyway, so"
+                f"{where}.freeze=true would freeze the adapters: with lora.rank the encoder is frozen anyway,"
                 " choose one of the two"
             )
 
 
 @dataclass(kw_only=True)
 class Bind:
-    """A modality's pair with the pivot: `modality.<name>.bind.*`."""
+    """Settings of a modality's pair with the pivot: `modality.<name>.bind.*`."""
 
     weight: float = 1.0
     temperature: float | None = None  # None: loss.temperature
     learned: bool | None = None  # None: loss.learned
+    loss: str | None = None  # the name of another term for this pair, with its defaults; None: that of the run
 
 
 @dataclass(kw_only=True)
 class ModalityConfig:
-    """One implementation of a modality: its settings, and how it reads, prepares and encodes.
+    """One implementation of a modality: its settings, and the methods that read, prepare and encode.
 
-    Fields are what a user may set (`modality.audio.width=512`) and what a saved space records. Class variables
-    belong to the code: they never come from a file.
+    Fields are settings (`modality.audio.width=512`) and are saved with a space. Class variables are part of the code
+    and are never loaded from a file.
     """
 
-    modality: ClassVar[str]  # what it serves: manifest column, keyword of `Space.embed`
-    expects: ClassVar[str]  # units, rate, range, shape in a sentence; quoted in errors
+    modality: ClassVar[str]  # name of the modality: manifest column, keyword of `Space.embed`
+    expects: ClassVar[str]  # expected shape, dtype, rate, unit, range; quoted in errors
     contract: ClassVar[int] = CONTRACT
     cell: ClassVar[Cell] = Cell.path
-    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # other defaults of fields for size=small|base
-    small: ClassVar[Mapping[str, Any]] = {}  # settings of a cheap instance, which the conformance kit builds
-    near: ClassVar[int] = 0  # fingerprints that differ in at most so many bits are taken for one content, re-encoded
-    slow: ClassVar[str] = ""  # why a short run from random weights cannot beat chance, where it cannot
-    not_exportable: ClassVar[str] = ""  # why `torch.export` cannot take the encoder, where it cannot
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # defaults of fields for the size presets small and base
+    small: ClassVar[Mapping[str, Any]] = {}  # settings of a small instance, which the conformance kit builds
+    near: ClassVar[int] = 0  # fingerprints that differ in at most this many bits are near-duplicates
+    slow: ClassVar[str] = ""  # why a short run from random weights cannot beat chance; empty: it can
+    not_exportable: ClassVar[str] = ""  # why `torch.export` does not support the encoder; empty: it does
 
     width: int = 256  # of the encoder's features
     head: Head = Head.linear
@@ -135,10 +136,10 @@ class ModalityConfig:
     bind: Bind = field(default_factory=Bind)
 
     def read(self, source: Any, info: Mapping[str, Any]) -> Any:
-        """Decodes one sample and checks what `expects` promises.
+        """Decodes one sample and checks that it matches `expects`.
 
         `source` is a `pathlib.Path`, `bytes`, an array or tensor, or a `str` (for `Cell.value`). `info` holds the row's
-        `<modality>.<key>` columns over the source's `read` settings, plus what the core parsed from a media fragment:
+        `<modality>.<key>` columns over the source's `read` settings, plus the parsed media fragment:
         `t` = (start, end) in seconds, `xywh` = (x, y, width, height). Deterministic. Raises `BadSample`.
         """
         raise NotImplementedError
@@ -146,62 +147,62 @@ class ModalityConfig:
     def prepare(
         self, samples: Sequence[Any], *, seeds: Sequence[int] | None = None, augment: str = "weak"
     ) -> dict[str, Tensor]:
-        """Turns what `read` returned into a batch: tensors with rows first, keys as the encoder's `forward` names them.
+        """Collates samples from `read` into a batch: tensors with rows first, keyed by the arguments of `forward`.
 
-        `seeds`: one per sample, shared by the modalities of an event; None means evaluation, which is deterministic.
+        `seeds`: one per sample, shared by the modalities of an event; None: evaluation, which is deterministic.
         `augment`: `none`, `weak` or `strong`. Several rows per sample come with an `owner` key: int64 (R,), the index
-        of the sample that each row belongs to; the core averages unit vectors by owner and normalises again.
+        of the sample that each row belongs to; the core averages unit vectors by owner and renormalises.
         """
         raise NotImplementedError
 
     def encoder(self, *, pretrained: bool) -> nn.Module:
-        """Builds the trunk: `forward(**batch) -> (R, width)`. `pretrained`: load `weights` where they are set.
+        """Builds the trunk: `forward(**batch) -> (R, width)`. `pretrained`: load `weights` if set.
 
-        Optional members the core knows of: `blocks`, a sequence of modules (for `tune`), and
+        Optional members that the core uses: `blocks`, a sequence of modules (for `tune`), and
         `tokens(**batch) -> (R, N, width)`.
         """
         raise NotImplementedError
 
     def declares(self) -> Mapping[str, str] | None:
-        """Of `weights`: by modality that they were trained with, who says so, e.g. `{"text": "open_clip ViT-B-32"}`.
+        """Modalities that the pretrained `weights` were trained with, e.g. `{"text": "open_clip ViT-B-32"}`.
 
-        Two towers were trained with each other if each names the other, in the same words: those say which weights. The
-        ledger then begins with that declaration. None: nothing is known of the weights, and neither of what emerges.
+        The value identifies the weights. Two towers were trained together if each names the other with the same value;
+        the ledger then starts with that declaration. None: unknown, so the status of its pairs is unknown too.
         """
         return None
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[Any, dict[str, Any]]:
-        """A generated (source, info) that `read` takes; concept 0..9 shapes the signal, `rng` is nuisance.
+        """A generated (source, info) for `read`; concept 0..9 determines the signal, `rng` the nuisance.
 
-        For `Cell.path`, `source` is the bytes of a file, or the path of one (whose suffix is kept); `read` takes both,
-        and needs no suffix where this gives bytes. For `Cell.value` it is the value: a string, a number, or a list or
-        array of numbers, which `read` gets back as a list. `info` holds what a manifest can say in `<modality>.<key>`
-        columns: strings, numbers, lists. Drawn from `rng` alone: the same rng, the same example. The world writes
-        these as files and manifests, one an event, so that a new modality can be trained at once.
+        For `Cell.path`, `source` is the bytes of a file, or its path (the suffix is kept); `read` accepts both, and
+        needs no suffix if this returns bytes. For `Cell.value` it is the value: a string, a number, or a list or
+        array of numbers, which `read` gets back as a list. `info` holds values of `<modality>.<key>` columns:
+        strings, numbers, lists. It draws from `rng` alone: the same rng gives the same example. The simulated world
+        writes them as files and manifests, one per event, so that a new modality can be trained without data.
         """
         raise NotImplementedError
 
     def play(self, sample: Any) -> tuple[bytes, str] | None:
-        """A file that a browser plays and its MIME type, for a modality that is heard; None for one that is not."""
+        """An audio file for the browser and its MIME type; None for a modality without sound."""
         return None
 
     def cues(self, sample: Any) -> dict[str, float]:
-        """Plain numbers of a sample (duration, loudness): the benchmark tries how far they alone would get."""
+        """Plain numbers of a sample (duration, loudness): a control of the benchmark measures retrieval by them."""
         return {}
 
     def fingerprint(self, sample: Any) -> bytes | None:
-        """A robust hash of what `read` returned, of one length: a copy that was re-encoded changes few of its bits.
+        """A robust hash of fixed length of a sample from `read`: re-encoding changes few of its bits.
 
-        With `data.near` the benchmark compares test media with training media by it, and takes two for near-duplicates
-        that differ in at most `near` bits. None: the sample has none. A plugin that does not define it has none at all:
-        then only equal bytes are found. `bindspace.io.fingerprints` has one for pictures and one for sounds.
+        With `data.near` the benchmark compares test media with training media: fingerprints that differ in at most
+        `near` bits are near-duplicates. None: the sample has none. Without this method only equal bytes are found.
+        `bindspace.io.fingerprints` has implementations for pictures and sounds.
         """
         return None
 
     def show(self, sample: Any) -> Image:
-        """How a person looks at a sample, for reports."""
+        """A picture of a sample, for reports."""
         raise NotImplementedError
 
     def rejects(self) -> Sequence[tuple[Any, dict[str, Any]]]:
-        """Sources, each with its info, that `read` refuses with `BadSample`: the conformance kit tries them."""
+        """Sources, each with its info, that `read` must refuse with `BadSample`; used by the conformance kit."""
         return []

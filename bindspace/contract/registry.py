@@ -1,4 +1,4 @@
-"""Finds plugins by entry point. Standard library only; listing imports no plugin, and one that fails stops no other."""
+"""Finds plugins by entry point. Standard library only; listing imports no plugin, and a failing plugin is isolated."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bindspace.contract.callback import CallbackConfig
 from bindspace.contract.errors import PluginError, unknown
 from bindspace.contract.format import FormatConfig
 from bindspace.contract.modality import CONTRACT, ModalityConfig, Size
+from bindspace.contract.term import TermConfig
 
 MODALITIES = "bindspace.modalities"
 DATASETS = "bindspace.datasets"
 FORMATS = "bindspace.formats"
-KINDS = {MODALITIES: "modality", DATASETS: "data set", FORMATS: "format"}
+TERMS = "bindspace.terms"
+CALLBACKS = "bindspace.callbacks"
+KINDS = {
+    MODALITIES: "modality",
+    DATASETS: "data set",
+    FORMATS: "format",
+    TERMS: "term",
+    CALLBACKS: "callback",
+}
+BASES = {TERMS: TermConfig, CALLBACKS: CallbackConfig, FORMATS: FormatConfig, MODALITIES: ModalityConfig}
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-FORMAT_WORDS = ("weights", "space", "out", "modality")  # of `bindspace import` and `export`: no setting's name
+FORMAT_WORDS = ("weights", "space", "out", "modality")  # arguments of `bindspace import` and `export`: reserved names
 PRESET_PACKAGE = re.compile(r"^#\s*@package\s+modality\.(\w+)\s*$", re.MULTILINE)
 PRESET_DEFAULTS = re.compile(r"^defaults\s*:(?:[\s\[-]*(\w+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point: its name, the package and version that bring it, and `module:attribute`."""
+    """One entry point: its name, the package and version that provide it, and `module:attribute`."""
 
     name: str
     group: str
@@ -36,11 +47,11 @@ class Plugin:
     value: str
 
     def load(self) -> Any:
-        """Imports the plugin. Raises `PluginError` with the reason if it does not import or breaks the contract."""
+        """Imports the plugin. Raises `PluginError` with the reason if it fails to import or violates the contract."""
         module, _, attribute = self.value.partition(":")
         try:
             loaded = getattr(__import__(module, fromlist=[attribute]), attribute) if attribute else __import__(module)
-        except Exception as error:  # a stranger's import may raise anything at all
+        except Exception as error:  # importing third-party code may raise anything
             cause = f"{type(error).__name__}: {error}"
             raise PluginError(f"plugin {self.name!r} of {self.package} does not load: {cause}") from error
         if (reason := _broken(self, loaded)) is not None:
@@ -64,12 +75,12 @@ class Preset:
 
     @property
     def implementation(self) -> str | None:
-        """The first name of its defaults: whose settings they are."""
+        """The implementation it configures: the first name of its defaults."""
         found = PRESET_DEFAULTS.search(self.path.read_text(encoding="utf-8"))
         return found[1] if found else None
 
     def check(self) -> None:
-        """Raises `PluginError` unless the file has the two lines without which Hydra accepts typos in silence."""
+        """Raises `PluginError` unless the file has the two lines without which Hydra silently accepts typos."""
         head = f"preset {self.name!r} of {self.package} ({self.path})"
         if self.modality is None:
             raise PluginError(f"{head} does not begin with `# @package modality.<modality>`: add that line")
@@ -86,16 +97,16 @@ def _broken(plugin: Plugin, loaded: Any) -> str | None:
     contract = getattr(loaded, "contract", None)
     if contract != CONTRACT:
         return (
-            f"was written for contract {contract}, this bindspace speaks contract {CONTRACT}: "
+            f"was written for contract {contract}, this bindspace supports contract {CONTRACT}: "
             f"look for a newer version of {plugin.package}"
         )
+    if (base := BASES.get(plugin.group)) is not None and not issubclass(loaded, base):
+        return f"is not a {base.__name__}: {plugin.value} must be a subclass of it"
     checks = {MODALITIES: _broken_modality, FORMATS: _broken_format}
     return checks[plugin.group](plugin, loaded) if plugin.group in checks else None
 
 
-def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
-    if not issubclass(loaded, ModalityConfig):
-        return f"is not a ModalityConfig: {plugin.value} must be a subclass of it"
+def _broken_modality(plugin: Plugin, loaded: Any) -> str | None:
     for name in ("modality", "expects"):
         if not isinstance(getattr(loaded, name, None), str):
             return f"does not set the class variable `{name}`: {plugin.value} needs one"
@@ -110,13 +121,11 @@ def _broken_modality(plugin: Plugin, loaded: type) -> str | None:
     return None
 
 
-def _broken_format(plugin: Plugin, loaded: type) -> str | None:
-    if not issubclass(loaded, FormatConfig):
-        return f"is not a FormatConfig: {plugin.value} must be a subclass of it"
+def _broken_format(plugin: Plugin, loaded: Any) -> str | None:
     if isinstance(names := getattr(loaded, "modalities", None), str) or not names:
         return f"does not set the class variable `modalities`: {plugin.value} needs a list of names"
     if taken := [field.name for field in fields(loaded) if field.name in FORMAT_WORDS]:
-        return f"has a setting {taken[0]!r}, which is a word of the verbs: rename it in {plugin.value}"
+        return f"has a setting {taken[0]!r}, which is an argument of import and export: rename it in {plugin.value}"
     return None
 
 
@@ -155,7 +164,7 @@ def implementation(config_class: type, group: str = MODALITIES) -> str:
     for plugin in plugins:
         if plugin.value == value:
             return plugin.name
-    for plugin in plugins:  # the entry point may name a module that only re-exports the class
+    for plugin in plugins:  # the entry point may refer to a module that re-exports the class
         if plugin.value.partition(":")[2] == config_class.__qualname__ and plugin.load() is config_class:
             return plugin.name
     raise PluginError(f"{value} is not registered: add an entry point in the group {group!r} of its package")
@@ -171,12 +180,13 @@ def healthy(group: str = MODALITIES) -> Iterator[tuple[str, Any]]:
 
 
 def conf_folders() -> dict[Path, str]:
-    """The `conf/` folders of packages that bring plugins, each with the package's name; imports nothing."""
+    """The `conf/` folders of packages with plugins, each with the package's name; imports nothing."""
     found: dict[Path, str] = {}
     for owners in (owners for group in KINDS for owners in installed(group).values()):
         for plugin in owners:
             try:
-                spec = find_spec(plugin.value.partition(":")[0].partition(".")[0])
+                package = plugin.value.partition(":")[0].partition(".")[0]
+                spec = None if package == "bindspace" else find_spec(package)
             except (ImportError, ValueError):
                 continue
             for place in (spec.submodule_search_locations or []) if spec else []:
@@ -205,7 +215,7 @@ def served(name: str, user_folders: Iterable[Path] = ()) -> tuple[str, str]:
         raise PluginError(unknown("modality", name, {*installed(), *brought}, hint=hint))
     if len(brought[name]) > 1:
         owners = " and ".join(preset.package for preset in brought[name])
-        raise PluginError(f"the preset {name!r} is brought by {owners}: uninstall one of them or rename the file")
+        raise PluginError(f"the preset {name!r} is provided by {owners}: uninstall one of them or rename the file")
     brought[name][0].check()
     implementation = brought[name][0].implementation
     assert implementation is not None

@@ -1,9 +1,9 @@
-"""Data: manifests, reading, batches, pools. `bindspace.data.module` alone knows Lightning."""
+"""Data: manifests, reading, batches, pools. Only `bindspace.data.module` imports Lightning."""
 
 from bindspace.data.bad_rows import LISTING, BadRows
-from bindspace.data.batch import BadRow, Batch
+from bindspace.data.batch import BadRow, Batch, batch_of
 from bindspace.data.cached import CachedVectors
-from bindspace.data.dataset import TrainBatches, ValBatches
+from bindspace.data.dataset import TrainBatches
 from bindspace.data.folders import build_manifest
 from bindspace.data.manifest import (
     Manifest,
@@ -17,6 +17,7 @@ from bindspace.data.pool import Item, Pool, load_pool
 from bindspace.data.reading import Column, Reader, evaluation_batches, read_cell
 from bindspace.data.shard_index import index_tars
 from bindspace.data.shard_writing import summary, write_shards
+from bindspace.data.validation import ValidationBatches
 
 __all__ = [
     "LISTING",
@@ -30,7 +31,8 @@ __all__ = [
     "Pool",
     "Reader",
     "TrainBatches",
-    "ValBatches",
+    "ValidationBatches",
+    "batch_of",
     "broken_pairs",
     "build_manifest",
     "cells_of",

@@ -1,4 +1,4 @@
-"""The account of rows that could not be read: counted, listed, and too many of them stop the run."""
+"""Records rows that could not be read: counts and lists them, and stops the run if there are too many."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTING = "bad_rows.jsonl"  # the file's usual name
 
 
 class BadRows:
-    """Collects `BadRow`s; one that several workers report counts once. `listing`: a file that always lists them."""
+    """Collects `BadRow`s; duplicates from several workers count once. `listing`: a file that lists them."""
 
     def __init__(self, listing: Path | None = None) -> None:
         self.listing = listing
@@ -28,7 +28,7 @@ class BadRows:
         return iter(self._rows.values())
 
     def add(self, rows: Iterable[BadRow]) -> None:
-        """Takes reports in, of one cell the first, and lists them."""
+        """Adds reports, the first of each cell, and lists them."""
         known = len(self)
         for row in rows:
             self._rows.setdefault((row.source, row.id, row.modality), row)
@@ -44,7 +44,7 @@ class BadRows:
         where = f"; all are listed in {self.listing}" if self.listing else ""
         raise UserError(
             f"{len(events)} of {total_rows} rows cannot be read, and data.max_bad_fraction is {max_fraction:g}: the "
-            f"first is {first.id!r} of {first.source}, {first.modality}: {first.reason}{where}; mend them, or raise "
+            f"first is {first.id!r} of {first.source}, {first.modality}: {first.reason}{where}; fix them, or raise "
             "that fraction"
         )
 

@@ -1,4 +1,4 @@
-"""What a batch looks up of a tower that stands still."""
+"""Cached vectors of a frozen tower, as a batch looks them up."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 class Store(Protocol):
-    """Where vectors lie, e.g. a `VectorCache`."""
+    """A store of vectors, e.g. a `VectorCache`."""
 
     def take(self, rows: np.ndarray) -> Tensor:
-        """The vectors (n, dim) float32 of these numbers; NaN for -1."""
+        """The vectors (n, dim) float32 with these numbers; NaN for -1."""
         ...
 
 
 @dataclass
 class CachedVectors:
-    """The vectors of one column's cells, left where they are stored.
+    """The vectors of one column's cells, read from the store on demand.
 
-    `rows` (cells,): numbers in the store; -1: there is none. `digests` (cells, 32): of the contents that the vectors
-    were computed from; zeros where a cell could not be had.
+    `rows` (cells,): numbers in the store; -1: none. `digests` (cells, 32): of the contents that the vectors were
+    computed from; zeros for a cell that could not be read.
     """
 
     store: Store
@@ -33,5 +33,5 @@ class CachedVectors:
         return len(self.rows)
 
     def look_up(self, cells: np.ndarray) -> Tensor:
-        """The vectors (n, dim) of these cells; NaN where there is none."""
+        """The vectors (n, dim) of these cells; NaN without a vector."""
         return self.store.take(self.rows[cells])

@@ -1,4 +1,4 @@
-"""Training and validation batches as map-style data sets, whose item t is a pure function of the settings and t."""
+"""Training batches as a map-style data set; item t is a pure function of the settings and t."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from bindspace.contract import Augment, ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
 from bindspace.data.cached import CachedVectors
-from bindspace.data.manifest import Manifest, require_pairs
+from bindspace.data.manifest import Manifest, Read, require_columns
 from bindspace.data.order import EventOrder, event_seeds, pick, source_schedule
 from bindspace.data.reading import Column, Reader
 from bindspace.settings import Pair, check_pairs
@@ -23,31 +23,33 @@ Vectors = Mapping[str, Mapping[str, Tensor | CachedVectors]]
 
 
 class Events:
-    """The events of one source that hold both sides of a listed pair, and their cells.
+    """The events of one source that a pair or a further term of the loss is trained on, and their cells.
 
-    `rows` (n,): where they stand in the manifest. `columns`: the modalities of those pairs. `holds[name]` (rows of the
-    manifest,) bool: whether the row is to be read for that modality, as a side of a pair whose other side is there too.
+    `reads`: the modalities that each of these reads, and how many of them an event has to hold. `rows` (n,): positions
+    of the events in the manifest. `columns`: the modalities to read. `holds[name]` (rows of the manifest,) bool:
+    whether to read the row for that modality.
     """
 
-    def __init__(self, manifest: Manifest, configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]) -> None:
-        require_pairs(manifest, pairs)
+    def __init__(self, manifest: Manifest, configs: Mapping[str, ModalityConfig], reads: Sequence[Read]) -> None:
+        require_columns(manifest, reads)
         self.manifest = manifest
         self.ids = [row["id"] for row in manifest.rows]
         self.groups = [str(row["group"]) if "group" in row else None for row in manifest.rows]
         self.augment = Augment(manifest.source.augment).value
-        names = dict.fromkeys(name for pair in pairs for name in pair.of)
+        names = dict.fromkeys(name for read, _ in reads for name in read)
         columns = {name: Column(manifest, name, configs[name]) for name in names if manifest.uses(name)}
         holds = {name: np.zeros(len(manifest.rows), dtype=bool) for name in columns}
-        for a, b in (pair.of for pair in pairs):
-            if a in columns and b in columns:
-                both = (columns[a].counts > 0) & (columns[b].counts > 0)
-                holds[a] |= both
-                holds[b] |= both
+        for read, needed in reads:
+            had = {name: columns[name].counts > 0 for name in read if name in columns}
+            if len(had) >= needed:
+                enough = np.sum(list(had.values()), axis=0) >= needed
+                for name, mask in had.items():
+                    holds[name] |= enough & mask
         self.holds = {name: mask for name, mask in holds.items() if mask.any()}
         self.columns = {name: columns[name] for name in self.holds}
         self.rows = np.flatnonzero(np.any(list(holds.values()), axis=0))
         if not len(self.rows):
-            sides = " or ".join(" and ".join(pair.of) for pair in pairs)
+            sides = " or ".join(" and ".join(read) for read, _ in reads)
             raise UserError(f"no row of {manifest.path} holds {sides}: fill both cells in, or leave the source out")
 
     def batch(self, rows: np.ndarray, seeds: np.ndarray | None, reader: Reader, vectors: Vectors) -> Batch:
@@ -101,12 +103,16 @@ def _look_up(batch: Batch, column: Column, cells: np.ndarray, found: Tensor, rea
 
 
 def load_events(
-    sources: Iterable[Source | Manifest], configs: Mapping[str, ModalityConfig], pairs: Sequence[Pair]
+    sources: Iterable[Source | Manifest],
+    configs: Mapping[str, ModalityConfig],
+    pairs: Sequence[Pair],
+    reads: Sequence[Read] = (),
 ) -> list[Events]:
     """The usable events of each source. Raises `UserError` for a source that has none."""
     check_pairs(pairs, configs)
-    names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
-    return [Events(load_manifest(source, names), configs, pairs) for source in sources]
+    wanted: list[Read] = [*((pair.of, 2) for pair in pairs), *reads]
+    names = list(dict.fromkeys(name for read, _ in wanted for name in read))
+    return [Events(load_manifest(source, names), configs, wanted) for source in sources]
 
 
 def load_manifest(source: Source | Manifest, names: Sequence[str]) -> Manifest:
@@ -128,10 +134,11 @@ def _check_vectors(vectors: Vectors, events: Sequence[Events]) -> None:
 class TrainBatches(Dataset[Batch]):
     """Item t is the batch of training step t, for this rank: a pure function of the seed and t.
 
-    Each step draws from one source, in exact proportion to the weights. A source's events come in one permutation after
-    the other, and never twice in a batch; only events with both sides of a pair are drawn, and only their modalities of
-    such pairs are read. The global batch of a step does not depend on the number of ranks: rank r gets its events
-    r, r + world_size, ... Where `vectors` holds a modality's vectors for a source, it is not read.
+    Each step draws from one source, in exact proportion to the weights. A source is read in successive permutations,
+    and no event repeats within a batch; only events with both sides of a pair are drawn, and only the modalities of
+    such pairs are read. `reads` adds the modalities of further terms, and how many of them an event has to hold. The
+    global batch of a step does not depend on the number of ranks: rank r gets its events r, r + world_size, ... A
+    modality with `vectors` for a source is not read.
     """
 
     def __init__(
@@ -146,10 +153,11 @@ class TrainBatches(Dataset[Batch]):
         world_size: int = 1,
         vectors: Vectors | None = None,
         memory_gb: float = 2.0,
+        reads: Sequence[Read] = (),
     ) -> None:
-        self.events = load_events(sources, configs, pairs)
+        self.events = load_events(sources, configs, pairs, reads)
         if not self.events:
-            raise UserError("nothing to train on: list at least one source in data.train")
+            raise UserError("expected training data, got none: list at least one source in data.train")
         self.steps, self.seed, self.rank, self.world_size = steps, seed, rank, world_size
         self.vectors = vectors or {}
         _check_vectors(self.vectors, self.events)
@@ -164,7 +172,7 @@ class TrainBatches(Dataset[Batch]):
         self._trust_digests()
 
     def _trust_digests(self) -> None:
-        """What was hashed when vectors were computed is not hashed again by each worker."""
+        """Reuses the digests of cached vectors, so that workers do not hash the contents again."""
         for events in self.events:
             for name, column in events.columns.items():
                 if isinstance(cached := self.vectors.get(name, {}).get(events.manifest.key), CachedVectors):
@@ -177,7 +185,7 @@ class TrainBatches(Dataset[Batch]):
 
     @property
     def total_rows(self) -> int:
-        """How many rows can be drawn, over all sources."""
+        """The number of usable rows of all sources."""
         return sum(len(events.rows) for events in self.events)
 
     def __len__(self) -> int:
@@ -197,7 +205,7 @@ class TrainBatches(Dataset[Batch]):
 def _batch_size(source: Source, default: int) -> int:
     size = default if source.batch is None else source.batch
     if size < 1:
-        raise UserError(f"the batch of {source.path} is {size}: it needs one event or more, and two to have a negative")
+        raise UserError(f"the batch of {source.path} is {size}: expected 1 or more, and 2 or more for negatives")
     return size
 
 
@@ -209,7 +217,7 @@ def _weights(sources: Sequence[Source]) -> list[float]:
 
 
 def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
-    """How often the source of each step was drawn before that step."""
+    """How many times the source of each step was drawn before that step."""
     draws = np.zeros_like(schedule)
     for source in range(sources):
         steps = np.flatnonzero(schedule == source)
@@ -218,35 +226,5 @@ def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
 
 
 def one_thread(worker: int) -> None:
-    """How a loader worker begins. It stands here, since a worker that is not forked imports the module of it."""
+    """Initialises a loader worker. It stands here, since a worker that is not forked imports the module of it."""
     torch.set_num_threads(1)
-
-
-class ValBatches(Dataset[Batch]):
-    """The events of all sources once, in order, prepared for evaluation; a list cell by its first alternative."""
-
-    def __init__(
-        self,
-        sources: Sequence[Source | Manifest],
-        configs: Mapping[str, ModalityConfig],
-        pairs: Sequence[Pair],
-        batch: int,
-        vectors: Vectors | None = None,
-        memory_gb: float = 2.0,
-    ) -> None:
-        self.events = load_events(sources, configs, pairs)
-        self.vectors = vectors or {}
-        _check_vectors(self.vectors, self.events)
-        self.chunks = [
-            (events, events.rows[start : start + batch])
-            for events in self.events
-            for start in range(0, len(events.rows), batch)
-        ]
-        self.reader = Reader(memory_gb)
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __getitem__(self, index: int) -> Batch:
-        events, rows = self.chunks[index]
-        return events.batch(rows, None, self.reader, self.vectors)

@@ -1,4 +1,4 @@
-"""Writes a manifest from folders of files whose names say what belongs together."""
+"""Writes a manifest from folders of files, grouped into events by name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ KEYS = ("stem", "path")
 def build_manifest(patterns: Mapping[str, str], by: str, out: str | Path) -> int:
     """Writes a manifest of the files that the patterns match, and returns the number of its rows.
 
-    `patterns`: modality -> glob pattern (`img/*.jpg`, `**` for any depth). `by="stem"` puts files of one name together,
-    `by="path"` files of one path below the pattern's fixed part, suffix aside. A file without partner makes a partial
+    `patterns`: modality -> glob pattern (`img/*.jpg`, `**` for any depth). `by="stem"` groups files by name,
+    `by="path"` by path below the pattern's fixed part, without suffix. A file without partner makes a partial
     row (see `count_partial`). Paths are relative to the folder of `out`, and must lie in it; of a modality whose cells
     hold values, a file's lines are the value and its alternatives. An existing manifest is only replaced by an equal
     one. Raises `UserError`.
@@ -31,7 +31,7 @@ def build_manifest(patterns: Mapping[str, str], by: str, out: str | Path) -> int
 
 
 def count_partial(rows: list[Row], patterns: Mapping[str, str]) -> int:
-    """How many rows lack at least one of the modalities."""
+    """The number of rows that lack at least one of the modalities."""
     return sum(any(name not in row for name in patterns) for row in rows)
 
 
@@ -67,7 +67,7 @@ def _matches(name: str, pattern: str) -> list[Path]:
 
 
 def _of_values(names: Iterable[str]) -> set[str]:
-    """Which of the names are installed modalities whose cells hold values."""
+    """The names that are installed modalities whose cells hold values."""
     known = [name for name in names if name in registry.installed()]
     return {name for name in known if registry.load(name).cell is Cell.value}
 
@@ -76,7 +76,7 @@ def _value(file: Path) -> str | list[str]:
     try:
         lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8: its lines are to be the values of the cell") from error
+        raise UserError(f"{file} is not UTF-8: its lines are the values of the cell, so save it as UTF-8") from error
     return lines[0] if len(lines) == 1 else lines
 
 
@@ -96,5 +96,5 @@ def _relative(file: Path, root: Path) -> str:
     target = file.parent.resolve() / file.name  # a link keeps its own name
     if not target.is_relative_to(base):
         common = os.path.commonpath([base, target])
-        raise UserError(f"{file} is outside {base}, where the manifest is to be: write it into {common}")
+        raise UserError(f"{file} is outside {base}, the folder of the manifest: write the manifest into {common}")
     return target.relative_to(base).as_posix()

@@ -16,26 +16,27 @@ from bindspace.contract import RESERVED, Source, UserError, registry, unknown
 from bindspace.data.folders import build_manifest
 from bindspace.data.shards import INDEX, Shards
 from bindspace.data.tables import Row, alternatives, find_manifest, parse_table, write_manifest
-from bindspace.settings import Pair
 
 __all__ = [
     "Manifest",
+    "Read",
     "build_manifest",
     "check_groups",
-    "require_pairs",
+    "require_columns",
     "split_validation",
     "write_manifest",
 ]
 
-Unit = tuple[str, str]  # what is not parted in a split: ("group", its name), or ("id", that of a row without group)
+Read = tuple[Sequence[str], int]  # modalities that are read, and how many of them an event has to hold
+Unit = tuple[str, str]  # never split across sets: ("group", its name), or ("id", that of a row without group)
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
     """A source's rows (after its `where`), each with a unique `id`, and where their paths lead.
 
-    `sha256` is that of the whole file's bytes. `key` names this selection of rows: the path, or the path and what was
-    selected from it; cached vectors are filed under it. `shards`: where the media lie if not in files of their own.
+    `sha256`: of the whole file's bytes. `key` identifies this selection of rows: the path, with the selection if there
+    is one; cached vectors are stored under it. `shards`: the index of the media if they are in tar shards.
     """
 
     path: Path
@@ -54,7 +55,7 @@ class Manifest:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UserError(f"cannot read {path} ({error.strerror}): check who may read it") from error
+            raise UserError(f"cannot read {path} ({error.strerror}): check its permissions") from error
         rows, columns = parse_table(content, path)
         _number_rows(rows, path)
         root, index = _root(source, path), path.with_name(INDEX)
@@ -65,7 +66,7 @@ class Manifest:
         return manifest._where(source.where) if source.where else manifest
 
     def uses(self, name: str) -> bool:
-        """Whether the source offers this modality: as a column that its `modalities` do not leave out."""
+        """Whether the source has this modality: a column that its `modalities` do not exclude."""
         listed = self.source.modalities
         return name in self.columns and (listed is None or name in listed)
 
@@ -85,7 +86,7 @@ class Manifest:
         return [(column, column[len(prefix) :]) for column in self.columns if column.startswith(prefix)]
 
     def subset(self, positions: Iterable[int], label: str) -> Manifest:
-        """The same source with only these rows; `label` tells its key from others."""
+        """The same source with only these rows; `label` makes its key distinct."""
         return replace(self, rows=[self.rows[i] for i in positions], key=f"{self.key}!{label}")
 
     def _where(self, where: dict[str, Any]) -> Manifest:
@@ -100,7 +101,7 @@ class Manifest:
 
 
 def _matches(value: Any, wanted: Any) -> bool:
-    """Equality or membership; numbers match their text, since CSV knows text only."""
+    """Equality or membership; numbers match their text, since CSV holds text only."""
     options = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     return any(value == option or (value is not None and str(value) == str(option)) for option in options)
 
@@ -110,7 +111,9 @@ def _root(source: Source, path: Path) -> Path:
         return path.parent
     root = Path(source.root).expanduser()
     if not root.is_dir():
-        raise UserError(f"the root {root} of {path} is not a folder: `root` is what the paths in a manifest start from")
+        raise UserError(
+            f"the root {root} of {path} is not a folder: `root` is the base folder of the paths in a manifest"
+        )
     return root.resolve()
 
 
@@ -121,7 +124,7 @@ def _key(source: Source, path: Path) -> str:
 
 
 def _number_rows(rows: list[Row], path: Path) -> None:
-    """Makes ids text, gives rows without one their number, and refuses duplicates."""
+    """Converts ids to text, numbers rows without an id, and refuses duplicates."""
     first: dict[str, int] = {}
     clashes = []
     for number, row in enumerate(rows, start=1):
@@ -148,37 +151,37 @@ def _no_column(manifest: Manifest, names: Iterable[str], needed: str) -> str:
     left_out = manifest.source.modalities
     limits = f" (of which its `modalities` admit {', '.join(left_out)})" if left_out is not None else ""
     columns = [name for name in manifest.columns if name not in RESERVED and "." not in name]
-    hint = "name a column like the modality that it holds"
+    hint = "the name of a column is the modality that it holds"
     return f"{manifest.path}{limits} needs columns {needed}; {unknown('column', lacking, columns, hint)}"
 
 
-def require_pairs(manifest: Manifest, pairs: Sequence[Pair]) -> None:
-    """Raises `UserError` unless the manifest has both columns of at least one pair."""
-    if any(all(manifest.uses(name) for name in pair.of) for pair in pairs):
+def require_columns(manifest: Manifest, reads: Sequence[Read]) -> None:
+    """Raises `UserError` unless the manifest has the columns of at least one pair or term."""
+    if any(sum(manifest.uses(name) for name in names) >= needed for names, needed in reads):
         return
-    needed = " or ".join(" and ".join(pair.of) for pair in pairs)
-    raise UserError(_no_column(manifest, (name for pair in pairs for name in pair.of), needed))
+    wanted = " or ".join(" and ".join(names) for names, _ in reads)
+    raise UserError(_no_column(manifest, (name for names, _ in reads for name in names), wanted))
 
 
 def check_groups(train: Sequence[Manifest], test: Sequence[Manifest]) -> None:
-    """Raises `UserError` if a `group` (recording, object, person) stands on both sides."""
+    """Raises `UserError` if a `group` (recording, object, person) is on both sides."""
     owner = {str(row["group"]): manifest for manifest in train for row in manifest.rows if "group" in row}
     for manifest in test:
         for row in manifest.rows:
             if "group" in row and str(row["group"]) in owner:
                 raise UserError(
                     f"the group {str(row['group'])!r} is trained on ({owner[str(row['group'])].path}) and measured "
-                    f"({manifest.path}): keep a group on one side, or give it another name if it is another thing"
+                    f"({manifest.path}): keep a group on one side, or rename it if the two are different groups"
                 )
 
 
 def split_validation(
     manifests: Sequence[Manifest], fraction: float, seed: int
 ) -> tuple[list[Manifest], list[Manifest]]:
-    """Parts a share of each training source's rows off for validation, whole groups at a time: (train, val).
+    """Holds out a share of each training source's rows for validation, by whole groups: (train, val).
 
-    Rows without a `group` go by their id. A group or id that several sources hold goes to one side in all of them. A
-    source that would be left without training rows keeps them all.
+    Rows without a `group` are split by their id. A group or id in several sources is on the same side in all of them. A
+    source that would have no training rows left keeps them all.
     """
     if fraction <= 0:
         return list(manifests), []
@@ -190,14 +193,14 @@ def split_validation(
         if any(held):
             val.append(manifest.subset([i for i, out in enumerate(held) if out], "val"))
     if not val:
-        warnings.warn("data.val_fraction has no effect: no source can spare a whole group for validation", stacklevel=2)
+        warnings.warn("data.val_fraction has no effect: no source can hold out a whole group", stacklevel=2)
     return train, val
 
 
 def broken_pairs(manifest: Manifest, name: str, seed: int) -> Manifest:
     """The manifest with the cells of one modality moved to other rows, along one random cycle: no row keeps its own.
 
-    Its `<modality>.<key>` columns move along. A control: a space that is trained on this has to measure as chance.
+    Its `<modality>.<key>` columns move along. A control: a space trained on this must be at chance level.
     """
     holders = [i for i, row in enumerate(manifest.rows) if name in row]
     order = sorted(holders, key=lambda i: hashlib.sha256(f"{seed}/{manifest.rows[i]['id']}".encode()).digest())
@@ -209,7 +212,7 @@ def broken_pairs(manifest: Manifest, name: str, seed: int) -> Manifest:
 
 
 def _choose_units(sources: Sequence[Counter[Unit]], fraction: float, seed: int) -> set[Unit]:
-    """Units to part off, in an order by hash, until each source has given its share; none gives all of its rows."""
+    """Units to hold out, in order of their hash, until each source has its share; no source loses all rows."""
     chosen: set[Unit] = set()
     kept = [source.total() for source in sources]
     wanted = [total - ceil(fraction * total) for total in kept]
@@ -229,7 +232,7 @@ def _unit(row: Row) -> Unit:
 
 
 def cells_of(manifest: Manifest, name: str) -> list[list[Any]]:
-    """By row, the alternatives that the row holds of a modality; empty lists where the source does not offer it."""
+    """The alternatives of a modality by row; empty lists if the source does not have it."""
     if not manifest.uses(name):
         return [[] for _ in manifest.rows]
     return [alternatives(row.get(name)) for row in manifest.rows]

@@ -1,4 +1,4 @@
-"""The data as a Lightning module, for `bindspace train` and for anybody's own `Trainer`."""
+"""The data as a Lightning data module, for `bindspace train` and for other `Trainer`s."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from torch.utils.data.distributed import DistributedSampler
 
 from bindspace.contract import ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
-from bindspace.data.dataset import TrainBatches, ValBatches, Vectors, load_manifest, one_thread
-from bindspace.data.manifest import Manifest, check_groups, split_validation
+from bindspace.data.dataset import TrainBatches, Vectors, load_manifest, one_thread
+from bindspace.data.manifest import Manifest, Read, check_groups, split_validation
+from bindspace.data.validation import LARGEST, ValidationBatches
 from bindspace.settings import DataSettings, Pair
 
-PREFETCH = 4  # batches that a worker is ahead,
-AHEAD = 2048  # but no more events than these beyond the first batch: prepared inputs of large batches fill memory
+PREFETCH = 4  # batches that a worker prefetches,
+AHEAD = 2048  # but at most this many events beyond the first batch: prepared inputs of large batches fill memory
 IN_WORKER = re.compile(
     r"^Caught .* in DataLoader worker process.*^[\w.]*(?:UserError|PluginError): (.*)", re.DOTALL | re.M
 )
 
 
 class StepSampler(DistributedSampler[int]):
-    """Steps from `start()` on. Its length stays that of the whole run, so that a resumed run counts steps alike.
+    """Steps from `start()` on. Its length is that of the whole run, so that a resumed run counts steps alike.
 
-    It is a `DistributedSampler` in order that Lightning leaves it in place: dealing to ranks is the data set's work.
+    It is a `DistributedSampler` so that Lightning does not replace it: the data set itself distributes over ranks.
     """
 
-    def __init__(self, dataset: TrainBatches, start: Callable[[], int]) -> None:
+    def __init__(self, dataset: TrainBatches | ValidationBatches, start: Callable[[], int]) -> None:
         super().__init__(dataset, num_replicas=1, rank=0, shuffle=False)
         self.steps, self.start = len(dataset), start
 
@@ -48,9 +49,10 @@ class BindData(LightningDataModule):
     """Training and validation batches of the listed pairs.
 
     `train`, `val`: sources, or manifests already loaded. With `val` None, a share of the training rows
-    (`settings.val_fraction`) is parted off, whole groups at a time; an empty list means no validation. `vectors`:
-    cached vectors of frozen towers, see `TrainBatches`. Set `start_step` to resume: the batch of step t does not depend
-    on those before. Set `in_chunks` where the module encodes in chunks: it moves them to its device one by one.
+    (`settings.val_fraction`) is held out, by whole groups; an empty list means no validation. `val_pairs`: further
+    pairs to validate. `vectors`: cached vectors of frozen towers, see `TrainBatches`. Set `start_step` to resume: the
+    batch of step t does not depend on earlier ones. `reads`: modalities that further terms of the loss read, see
+    `bindspace.settings.reads`. Set `in_chunks` if the module encodes in chunks: it moves them to its device one by one.
     """
 
     def __init__(
@@ -63,13 +65,16 @@ class BindData(LightningDataModule):
         steps: int,
         seed: int = 0,
         vectors: Vectors | None = None,
+        reads: Sequence[Read] = (),
+        val_pairs: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__()
+        self.val_pairs = list(dict.fromkeys([*((pair.of[0], pair.of[1]) for pair in pairs), *val_pairs]))
         self.configs, self.pairs, self.settings = dict(configs), list(pairs), settings
-        self.steps, self.seed, self.vectors = steps, seed, vectors
+        self.steps, self.seed, self.vectors, self.reads = steps, seed, vectors, list(reads)
         self.start_step = 0
         self.in_chunks = False
-        names = list(dict.fromkeys(name for pair in pairs for name in pair.of))
+        names = list(dict.fromkeys([*(name for pair in pairs for name in pair.of), *(n for r, _ in reads for n in r)]))
         self.train_manifests = [load_manifest(source, names) for source in train]
         self.val_manifests = [load_manifest(source, names) for source in val or []]
         check_groups(self.train_manifests, self.val_manifests)
@@ -78,7 +83,7 @@ class BindData(LightningDataModule):
             self.train_manifests, self.val_manifests = parts
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One batch a step, from `start_step` on, for this rank of the attached trainer (else the only one)."""
+        """One batch per step, from `start_step` on, for this rank of the attached trainer (else the only one)."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         workers = self.settings.workers
         batches = TrainBatches(
@@ -92,6 +97,7 @@ class BindData(LightningDataModule):
             world_size,
             vectors=self.vectors,
             memory_gb=self.settings.memory_gb / max(1, workers),
+            reads=self.reads,
         )
         return DataLoader(
             batches,
@@ -104,11 +110,25 @@ class BindData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Every validation event once, in order, on every rank; no batches where there are no validation events."""
-        if not self.val_manifests:
+        """This rank's share of the validation set; no batches without validation events."""
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        settings, workers = self.settings, self.settings.workers
+        batches = ValidationBatches(
+            self.val_manifests,
+            self.configs,
+            self.val_pairs,
+            min(settings.batch, LARGEST),
+            settings.val_max,
+            self.seed,
+            rank,
+            world_size,
+            vectors=self.vectors,
+            memory_gb=settings.memory_gb / max(1, workers),
+        )
+        if not len(batches):
             return []
-        batches = ValBatches(self.val_manifests, self.configs, self.pairs, self.settings.batch, self.vectors)
-        return DataLoader(batches, batch_size=None, sampler=range(len(batches)))
+        sampler = StepSampler(batches, int)
+        return DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=one_thread)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch's tensors."""
@@ -117,9 +137,9 @@ class BindData(LightningDataModule):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """What a loader worker raises for people comes back as they would read it, without the worker's traceback.
+    """Re-raises a user error of a loader worker with its own message, without the worker's traceback.
 
-    So does what keeps a worker from being started at all.
+    What keeps a worker from starting, because it cannot be pickled, is a user error too.
     """
     try:
         yield
@@ -140,6 +160,6 @@ def one_sentence() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            "a loader worker was killed, as happens when memory runs out: lower data.workers, data.memory_gb or "
-            "data.batch, then go on with run=FOLDER"
+            "a loader worker was killed, perhaps because memory ran out: lower data.workers, data.memory_gb or "
+            "data.batch, then resume with run=FOLDER"
         ) from error

@@ -1,5 +1,5 @@
-"""Which source a step draws from, and which of its events: pure functions of seed and position, so that any step can be
-computed without those before it.
+"""The order of sources and events: pure functions of seed and position, so that any step can be computed without the
+steps before it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 BLOCK = 64
-_SOURCES, _EVENTS, _SEEDS = range(3)  # tell the random streams of one seed apart
+_SOURCES, _EVENTS, _SEEDS = range(3)  # distinct random streams of one seed
 
 
 def source_schedule(weights: Sequence[float], steps: int, seed: int) -> np.ndarray:
-    """The source of each step (steps,) int64, in exact proportion: no count is off its share of the steps by 1 or more.
+    """The source of each step (steps,) int64, in exact proportion: every count is within 1 of its share of the steps.
 
     The steps are assigned by Tijdeman's algorithm (The chairman assignment problem, 1980), which keeps every prefix in
-    proportion, and then shuffled within blocks, so that no source falls on every tenth step. A longer schedule begins
-    like a shorter one, up to the last block.
+    proportion, and then shuffled within blocks, so that sources are not periodic. A longer schedule starts like a
+    shorter one, up to the last block.
     """
     shares = np.asarray(weights, dtype=np.float64) / np.sum(weights)
     order = np.zeros(steps, dtype=np.int64)
@@ -43,15 +43,15 @@ def event_seeds(seed: int, step: int, count: int) -> np.ndarray:
 
 
 def pick(seeds: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Which of an event's alternatives is read (n,): by seed alone, so that lists of equal length are picked alike."""
+    """The alternative of each event to read (n,): by seed alone, so that lists of equal length have the same choice."""
     mixed = seeds.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(33)) % counts.astype(np.uint64)).astype(np.int64)
 
 
 class EventOrder:
-    """An endless pass over `count` events: one permutation after the other, cut into batches without a repeated event.
+    """Endless epochs over `count` events: successive permutations, cut into batches without a repeated event.
 
-    Where a batch spans two epochs, the second one first brings events that are not among the last of the first.
+    If a batch spans two epochs, the second epoch starts with events that are not among the last of the first.
     """
 
     def __init__(self, count: int, batch: int, seed: int, source: int) -> None:
@@ -72,7 +72,7 @@ class EventOrder:
     def _epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:
             first = epoch - 1
-            if self.count < 2 * self.batch:  # a short epoch's end depends on how it began: go back to a clean cut
+            if self.count < 2 * self.batch:  # a short epoch's end depends on its start: go back to an aligned one
                 while first > 0 and self._carried(first) and first not in self._epochs:
                     first -= 1
             before = self._epochs.get(first, self._raw(first)) if first >= 0 else None
@@ -84,7 +84,7 @@ class EventOrder:
         return self._epochs[epoch]
 
     def _carried(self, epoch: int) -> int:
-        """How many events of the batch in which this epoch begins are from the one before."""
+        """How many events of this epoch's first batch are from the previous epoch."""
         return epoch * self.count % self.batch
 
     def _after(self, before: np.ndarray | None, epoch: int) -> np.ndarray:

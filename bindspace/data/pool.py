@@ -18,12 +18,12 @@ from bindspace.data.manifest import Manifest
 from bindspace.data.reading import Column, Reader
 
 SCALAR = (str, int, float, bool)
-CHUNK = 16  # samples that are read at a time while a pool is made
+CHUNK = 16  # samples read at a time while a pool is built
 
 
 @dataclass
 class Item:
-    """One distinct content of a modality: its digest, the events that hold it, and where it is read from."""
+    """One distinct content of a modality: its digest, the events that hold it, and its source cell."""
 
     digest: bytes
     event: list[int]
@@ -37,14 +37,14 @@ class Pool:
 
     `ids`, `groups`, `concepts` and the lists in `attributes` are by event. An item belongs to every event that holds
     its content; an event with several alternatives (captions) has several items. `left_out`: events of the sources that
-    lack a modality. `bad`: cells that could not be read; an event left without a side by them counts as left out.
+    lack a modality. `bad`: cells that could not be read; an event that lacks a side because of them counts as left out.
     """
 
     configs: dict[str, ModalityConfig]
     manifests: list[Manifest]
     ids: list[str] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
-    concepts: list[Any] = field(default_factory=list)  # the reserved column, None where there is none
+    concepts: list[Any] = field(default_factory=list)  # the reserved column; None without a value
     items: dict[str, list[Item]] = field(default_factory=dict)
     attributes: dict[str, list[Any]] = field(default_factory=dict)
     left_out: int = 0
@@ -65,16 +65,16 @@ class Pool:
         return [item.event for item in self.items[name]]
 
     def batches(self, name: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
-        """What `prepare` returns, for all items of a modality in order, `batch_size` at a time."""
+        """Batches from `prepare` of all items of a modality in order, `batch_size` at a time."""
         for start in range(0, len(self.items[name]), batch_size):
             yield self.prepare(name, range(start, min(start + batch_size, len(self.items[name]))))
 
     def prepare(self, name: str, numbers: Iterable[int]) -> dict[str, Tensor]:
-        """What `prepare` returns for the items of these numbers."""
+        """A batch from `prepare` of the items with these numbers."""
         return self.configs[name].prepare([self.shown(name, number) for number in numbers])
 
     def shown(self, name: str, index: int) -> Any:
-        """The decoded sample of an item, as `show` of its config takes it. Raises `UserError` if it is gone."""
+        """The decoded sample of an item, as `show` of its config takes it. Raises `UserError` if the file is gone."""
         item = self.items[name][index]
         samples, _ = self.reader.read(self.columns[item.source][name], np.array([item.cell]))
         if not samples:
@@ -92,10 +92,10 @@ def load_pool(
 ) -> Pool:
     """Reads the sources into one matched pool over `modalities` (None: all of `configs`).
 
-    Every cell is read once, so that an event is only in the pool if all of its sides can be had; `reader` (None: one
-    that keeps 2 GiB) says how much is kept for `batches`. Cells that cannot be read are also added to `bad`, before
-    anything is refused for them. Raises `UserError` if a modality has no column, no event is left, or more than
-    `max_bad_fraction` of the rows are bad.
+    Every cell is read once, so that an event is in the pool only if all its sides can be read; `reader` (None: one with
+    2 GiB) keeps samples for `batches`. Cells that cannot be read are also added to `bad`, before an error is raised for
+    them. Raises `UserError` if a modality has no column, no event is left, or more than `max_bad_fraction` of the rows
+    are bad.
     """
     names = list(configs if modalities is None else modalities)
     for name in names:
@@ -118,11 +118,11 @@ def load_pool(
 
 def _check_columns(manifests: Sequence[Manifest], names: Sequence[str]) -> None:
     if not manifests:
-        raise UserError("nothing to measure: list at least one source in data.test")
+        raise UserError("expected test data, got none: list at least one source in data.test")
     keys = [manifest.key for manifest in manifests]
     for key in keys:
         if keys.count(key) > 1:
-            raise UserError(f"{key} is listed twice in one pool: leave one out, or give the sources pools of their own")
+            raise UserError(f"{key} is listed twice in one pool: leave one out, or give the sources different pools")
     for name in names:
         if not any(manifest.uses(name) for manifest in manifests):
             columns = {column for manifest in manifests for column in manifest.columns}
@@ -146,7 +146,7 @@ def _add_events(
     for name, column in columns.items():
         cells = readable[name][full[column.row[readable[name]]]]
         for cell, digest in zip(cells.tolist(), pool.reader.digests(column, cells)):
-            # equal bytes that are read under other settings are another content
+            # equal bytes read with other settings are another content
             key = (digest.tobytes(), json.dumps(column.info(cell), sort_keys=True, default=str))
             if key not in found[name]:
                 found[name][key] = Item(key[0], [], number, cell)
@@ -159,7 +159,7 @@ def _add_events(
 
 
 def _try_read(reader: Reader, column: Column, cells: np.ndarray) -> np.ndarray:
-    """Which cells can be read (n,) bool; samples are let go of a few at a time, save what the reader keeps."""
+    """Which cells can be read (n,) bool; samples are freed chunk by chunk, except those that the reader keeps."""
     kept = [reader.read(column, cells[start : start + CHUNK])[1] for start in range(0, len(cells), CHUNK)]
     return np.concatenate([np.zeros(0, dtype=bool), *kept])
 
@@ -168,7 +168,7 @@ def _describe_events(pool: Pool, chosen: Sequence[tuple[int, int]]) -> None:
     rows = [pool.manifests[number].rows[row] for number, row in chosen]
     taken: set[str] = set()
     for (number, _), row in zip(chosen, rows):
-        name = row["id"] if row["id"] not in taken else f"{row['id']}@{number + 1}"  # other sources may number alike
+        name = row["id"] if row["id"] not in taken else f"{row['id']}@{number + 1}"  # ids may repeat between sources
         taken.add(name)
         pool.ids.append(name)
     pool.concepts = [row.get("concept") for row in rows]
@@ -191,7 +191,7 @@ def _check_pool(pool: Pool, max_bad_fraction: float, account: BadRows | None) ->
     bad.add(pool.bad)
     if account is not None:
         account.add(pool.bad)
-        bad.listing = account.listing  # only to be named: the account lists those of other pools too
+        bad.listing = account.listing  # named in errors only: that file also lists cells of other pools
     bad.check(sum(len(manifest.rows) for manifest in pool.manifests), max_bad_fraction)
     if not pool.ids:
         files = ", ".join(str(manifest.path) for manifest in pool.manifests)

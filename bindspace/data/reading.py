@@ -28,13 +28,13 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Medium:
-    """One alternative of a cell: what `read` gets, and the fragment of it that is meant."""
+    """One alternative of a cell: the source for `read`, and its media fragment."""
 
     source: Any  # a Path, a file in a shard, bytes, or a value
     fragment: Fragment = field(default_factory=dict)
 
     def digest(self, files: dict[Path | Stored, bytes] | None = None) -> bytes:
-        """SHA-256 of the content, and of that and the fragment if there is one. `files` keeps those of whole files."""
+        """SHA-256 of the content, combined with the fragment if there is one. `files` caches those of whole files."""
         whole = self._file_digest({} if files is None else files) if isinstance(self.source, (Path, Stored)) else None
         whole = whole or hashlib.sha256(_value_bytes(self.source)).digest()
         if not self.fragment:
@@ -53,13 +53,13 @@ class Medium:
         return files[self.source]
 
     def read(self, config: ModalityConfig, info: Mapping[str, Any]) -> Any:
-        """The decoded sample. Raises `BadSample`, whatever `read` raised."""
+        """The decoded sample. Raises `BadSample` for any error of `read`."""
         source = self.source.read_bytes() if isinstance(self.source, Stored) else self.source
         try:
             return config.read(source, {**info, **self.fragment})
         except (BadSample, MemoryError):
             raise
-        except Exception as error:  # decoders raise anything at all
+        except Exception as error:  # decoders may raise anything
             raise BadSample(f"{type(error).__name__}: {error}") from error
 
 
@@ -71,7 +71,7 @@ def _value_bytes(value: Any) -> bytes:
 
 
 def open_cell(kind: Cell, cell: Any, root: Path, shards: Shards | None = None) -> Medium:
-    """What one alternative of a cell stands for: a file below `root`, or where there are shards, one in them.
+    """The medium of one alternative of a cell: a file below `root`, or in the shards if there are any.
 
     Paths never leave `root`. Raises `BadSample`.
     """
@@ -115,7 +115,7 @@ def read_cell(
 class Column:
     """All cells of one modality in one manifest, numbered: row after row, alternatives of a row one after the other.
 
-    `offsets` (rows + 1,): the cells of row r are `offsets[r]` up to `offsets[r + 1]`; `row` (cells,) is the way back.
+    `offsets` (rows + 1,): the cells of row r are `offsets[r]` up to `offsets[r + 1]`; `row` (cells,): its row.
     """
 
     def __init__(self, manifest: Manifest, name: str, config: ModalityConfig) -> None:
@@ -135,16 +135,16 @@ class Column:
 
     @property
     def has_info(self) -> bool:
-        """Whether `info` holds anything for some cell."""
+        """Whether `info` is non-empty for some cell."""
         return bool(self._settings or self._infos)
 
     def info(self, cell: int) -> dict[str, Any]:
-        """The source's `read` settings under the row's own `<modality>.<key>` columns."""
+        """The source's `read` settings, overridden by the row's `<modality>.<key>` columns."""
         row = self.manifest.rows[self.row[cell]]
         return {**self._settings, **{key: row[column] for column, key in self._infos if column in row}}
 
     def medium(self, cell: int) -> Medium:
-        """What `read` gets of a cell. Raises `BadSample`."""
+        """The medium of a cell, for `read`. Raises `BadSample`."""
         return open_cell(self.config.cell, self.cells[cell], self.manifest.root, self.manifest.shards)
 
     def bad_row(self, cell: int, reason: str) -> BadRow:
@@ -155,7 +155,7 @@ class Column:
 
 
 class _Store:
-    """What a reader knows of one column."""
+    """The state of a reader for one column."""
 
     def __init__(self, cells: int) -> None:
         self.digests = np.zeros((cells, 32), dtype=np.uint8)
@@ -171,11 +171,11 @@ class _Store:
 
 
 class Reader:
-    """Reads cells, remembers every digest, and keeps decoded samples in memory up to `memory_gb`.
+    """Reads cells, stores every digest, and caches decoded samples in memory up to `memory_gb`.
 
-    What came first stays: epochs pass over everything in turn, where evicting the oldest would always evict what is
-    needed next. Samples are handed out again and again, so `prepare` may not change them. A copy in another process
-    begins with the digests, and with memory of its own for samples.
+    Nothing is evicted: epochs read all samples in turn, so evicting the oldest would always evict the one needed next.
+    Cached samples are reused, so `prepare` must not modify them. A copy in another process begins with the digests, and
+    with no samples.
     """
 
     def __init__(self, memory_gb: float = 0.0) -> None:
@@ -195,7 +195,7 @@ class Reader:
         return taken
 
     def identify(self, column: Column, cells: np.ndarray) -> np.ndarray:
-        """Makes sure of the digests of cells without decoding them; which of the cells can be had (n,) bool."""
+        """Computes missing digests of cells without decoding them; returns which cells are readable (n,) bool."""
         store = self._store(column)
         for cell in cells[~(store.known[cells] | store.refused[cells])].tolist():
             try:
@@ -206,7 +206,7 @@ class Reader:
         return ~store.refused[cells]
 
     def read(self, column: Column, cells: np.ndarray) -> tuple[list[Any], np.ndarray]:
-        """The decoded samples of those cells that can be had, and which these are (n,) bool."""
+        """The decoded samples of the readable cells, and which cells these are (n,) bool."""
         store = self._store(column)
         good = self.identify(column, cells)
         cache = store.samples
@@ -221,13 +221,13 @@ class Reader:
         return store.digests[cells]
 
     def trust(self, column: Column, digests: np.ndarray) -> None:
-        """Takes over digests (cells, 32) that were computed before; a row of zeros says nothing."""
+        """Adds digests (cells, 32) that were computed before; a row of zeros means unknown."""
         store = self._store(column)
         known = digests.any(1)
         store.digests[known], store.known[known] = digests[known], True
 
     def refuse(self, column: Column, cell: int, reason: str) -> None:
-        """Marks a cell as one that cannot be had, and reports it unless it was before."""
+        """Marks a cell as unreadable, and reports it the first time."""
         store = self._store(column)
         if not store.refused[cell]:
             store.refused[cell] = True
@@ -252,7 +252,7 @@ class Reader:
 
 
 def size_of(sample: Any) -> int:
-    """About how many bytes a sample takes: arrays, tensors, pictures, text, and containers of them."""
+    """Approximate size of a sample in bytes: arrays, tensors, pictures, text, and containers of them."""
     if isinstance(nbytes := getattr(sample, "nbytes", None), int):
         return nbytes + 128
     if isinstance(sample, Mapping):

@@ -1,4 +1,4 @@
-"""Indexes tar shards that other tools wrote: a manifest of their samples, and where each member lies."""
+"""Indexes tar shards of other tools: a manifest of their samples, and the position of each member."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def index_tars(
 ) -> int:
     """Writes `manifest.jsonl` and `shards.json` into `out`, in or above the tars' folder; returns the number of rows.
 
-    Members of one name up to its first dot are one sample (WebDataset's rule), and what follows the dot is the key that
-    `columns` maps to a column: `{"jpg": "image", "txt": "text", "cls": "label"}`. A key that begins with the name of an
-    installed modality (`audio.flac`) needs no entry. Of a modality whose cells hold paths, the member is the medium; of
-    other columns its text is the value; the fields of a `json` member are columns where no member is one. The tars stay
-    as they are. Raises `UserError`: no tar, a compressed one, or keys that no column answers to.
+    Members with the same name up to the first dot are one sample (WebDataset's rule); the rest is the key, which
+    `columns` maps to a column: `{"jpg": "image", "txt": "text", "cls": "label"}`. A key that starts with the name of an
+    installed modality (`audio.flac`) needs no entry. For a modality whose cells hold paths, the member is the medium;
+    for other columns its text is the value; the fields of a `json` member are columns unless a member is. The tars are
+    not changed. Raises `UserError`: no tar, a compressed one, or keys without a column.
     """
     out = Path(out)
     if (out / INDEX).exists() or (out / "manifest.jsonl").exists():
@@ -84,7 +84,7 @@ def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, str, str, Any]]:
                     yield member, f"{folder}{slash}{stem}", key.lower(), lambda held=member: _content(tar, held)
     except tarfile.ReadError as error:
         raise UserError(
-            f"{file} is no plain tar file ({error}): a compressed one cannot be read at any place, so unpack it first"
+            f"{file} is not a plain tar file ({error}): a compressed one has no random access, so unpack it first"
         ) from error
 
 
@@ -114,7 +114,7 @@ def _fields(content: bytes, file: Path, name: str) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}, {name} is not JSON ({error}): mend or leave out that sample") from error
+        raise UserError(f"{file}, {name} is not JSON ({error}): fix or leave out that sample") from error
     return value if isinstance(value, dict) else {}
 
 

@@ -25,7 +25,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Member:
-    """A file to be stored: its name in the shard, the manifest's path of it, and where it is now."""
+    """A file to store: its name in the shard, its path in the manifest, and its current path."""
 
     name: str
     path: str
@@ -35,7 +35,7 @@ class Member:
 
 @dataclass
 class Written:
-    """What `write_shards` has done."""
+    """The result of `write_shards`."""
 
     rows: int = 0
     shards: list[tuple[str, int]] = field(default_factory=list)
@@ -66,7 +66,7 @@ def write_shards(
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty: shards are written into a folder of their own, choose another out=")
+        raise UserError(f"{out} is not empty: shards need an empty folder, choose another out=")
     if not size_mib > 0:
         raise UserError(f"size: expected more than 0 MiB, got {size_mib}")
     manifest = _open_manifest(path, root, modalities)
@@ -110,7 +110,7 @@ def _members(manifest: Manifest, number: int, row: Row, names: Iterable[str]) ->
             try:
                 file = open_cell(Cell.path, cell, manifest.root).source
             except BadSample as error:
-                raise UserError(f"{manifest.path}, row {row['id']!r}, {name}: {error}: mend the manifest") from error
+                raise UserError(f"{manifest.path}, row {row['id']!r}, {name}: {error}: fix the manifest") from error
             if not isinstance(file, Path):
                 raise UserError(f"{manifest.path}, row {row['id']!r}, {name}: expected a path, got the bytes of a file")
             which = f".{place}" if len(cells) > 1 else ""
@@ -137,7 +137,7 @@ def _write_all(
 
 
 class _Shard:
-    """One tar file that is being written. Its places go into the index where the medium has none yet."""
+    """A tar file that is being written. Positions of media without one are added to the index."""
 
     def __init__(self, folder: Path, done: Written) -> None:
         self.path, self.done = folder / f"{len(done.shards):06d}.tar", done
@@ -152,7 +152,7 @@ class _Shard:
         self.done.shards.append((self.path.name, self.path.stat().st_size))
 
     def cost(self, members: Sequence[Member], text: bytes) -> int:
-        """About how many bytes a row adds."""
+        """Approximate number of bytes that a row adds."""
         new = [member.size for member in members if member.path not in self.held]
         return sum(BLOCK + _padded(size) for size in [*new, len(text)])
 
@@ -166,7 +166,7 @@ class _Shard:
         self.done.media.setdefault(member.path, (len(self.done.shards), place, member.size))
 
     def add(self, name: str, size: int, file: BinaryIO) -> int:
-        """Adds a member that tells nothing of when, where and by whom; returns the offset of its bytes."""
+        """Adds a member without time, owner and host; returns the offset of its bytes."""
         info = tarfile.TarInfo(name)  # time 0, owner 0, mode 644
         info.size = size
         self.tar.addfile(info, file)
@@ -178,6 +178,6 @@ def _padded(size: int) -> int:
 
 
 def summary(done: Written, out: Path) -> str:
-    """A line on what was written."""
+    """A line that summarises the result."""
     total = sum(size for _, size in done.shards)
     return f"{out}: {done.rows} rows, {len(done.media)} files in {len(done.shards)} shards, {total / MIB:.1f} MiB"

@@ -1,4 +1,4 @@
-"""Media in tar shards: the index that says where each file lies, and reading one with a single `pread`.
+"""Media in tar shards: an index of file positions, and reading a file with a single `pread`.
 
 A folder of shards is a manifest, its tar files (WebDataset's layout), and `shards.json` between the two:
 
@@ -48,7 +48,7 @@ class Stored:
 
 
 class Shards:
-    """The index of a folder of shards: where each medium lies. Raises `UserError` where index and shards disagree."""
+    """The index of a folder of shards: the position of each medium. Raises `UserError` if index and shards disagree."""
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class Shards:
         return Stored(self.files[number], offset, size, self)
 
     def opened(self, shard: Path) -> int:
-        """A file descriptor of a shard; the one opened first is closed where there would be too many."""
+        """A file descriptor of a shard; the oldest one is closed if there are too many."""
         if shard not in self._opened:
             if len(self._opened) >= OPEN:
                 del self._opened[next(iter(self._opened))]
@@ -72,12 +72,12 @@ class Shards:
         return self._opened[shard].number
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process gets: descriptors belong to one process."""
+        """State for another process: descriptors belong to one process."""
         return {**self.__dict__, "_opened": {}}
 
 
 class _Handle:
-    """A descriptor that is closed with its last reference."""
+    """A descriptor that is closed when its last reference is dropped."""
 
     def __init__(self, path: Path) -> None:
         self.number = os.open(path, os.O_RDONLY)
@@ -88,19 +88,19 @@ class _Handle:
 
 
 def index_bytes(files: list[tuple[str, int]], media: dict[str, Place]) -> bytes:
-    """What `shards.json` holds: one line a medium, so that a person and `diff` can read it."""
+    """The content of `shards.json`: one line per medium, readable for people and `diff`."""
     head = json_bytes({"schema": SCHEMA, "shards": files})[:-3].decode()
     lines = ",\n".join(f"    {json.dumps(name, ensure_ascii=False)}: {list(place)}" for name, place in media.items())
     return f'{head},\n  "media": {{\n{lines}\n  }}\n}}\n'.encode()
 
 
 def _parse(path: Path, root: Path) -> tuple[list[Path], dict[str, Place]]:
-    """The shards and places of an index that may be a stranger's: nothing it says leads out of `root`, or too far."""
+    """The shards and positions of an untrusted index: checked to stay below `root` and within the shards."""
     try:
         index = json.loads(path.read_bytes())
         schema, shards, media = index["schema"], index["shards"], index["media"]
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): check who may read it") from error
+        raise UserError(f"cannot read {path} ({error.strerror}): check its permissions") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, type(error).__name__) from error
     if schema != SCHEMA:
@@ -122,9 +122,9 @@ def _checked_shard(path: Path, root: Path, name: str, size: int) -> Path:
     if not shard.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{path} names the shard {name!r}, which is not below {root}: shards lie below the root")
     if not shard.is_file():
-        raise UserError(f"{path} names the shard {name!r}, and there is none at {shard}: put it there")
+        raise UserError(f"{path} names the shard {name!r}, but there is no file at {shard}: copy it there")
     if (found := shard.stat().st_size) != size:
-        raise UserError(f"{shard} has {found} bytes, and {path.name} says {size}: copy it again, or index it anew")
+        raise UserError(f"{shard} has {found} bytes, but {path.name} expects {size}: copy it again, or index it again")
     return shard
 
 

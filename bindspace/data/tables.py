@@ -1,8 +1,8 @@
 """The files a manifest may be: JSON lines, CSV and Parquet, read into rows (dicts without missing cells) and written.
 
-CSV knows text only. So an empty cell is a missing one; a cell that is a JSON list (`["a ball", "a thud"]`) is a list of
-alternatives; a column with a dot in its name (`audio.rate`) is information for `read`, and numbers and true/false in it
-are taken as such. All else stays text: an id `007` keeps its zeros, and a caption `42` is a caption.
+CSV holds text only. An empty cell is missing; a cell that is a JSON list (`["a ball", "a thud"]`) is a list of
+alternatives; a column with a dot in its name (`audio.rate`) is info for `read`, and its numbers and true/false are
+parsed. Everything else stays text: an id `007` keeps its zeros, and a caption `42` is a caption.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Row = dict[str, Any]
 
 
 def missing(value: Any) -> bool:
-    """Whether a cell holds nothing: null, or the NaN that data frames write for it."""
+    """Whether a cell is missing: null, or NaN as written by data frames."""
     return value is None or (isinstance(value, float) and value != value)
 
 
 def alternatives(value: Any) -> list[Any]:
-    """What a cell holds, as a list: nothing, one value, or several that stand for the same event."""
+    """The content of a cell as a list: empty, one value, or several alternatives for the same event."""
     if missing(value):
         return []
     if isinstance(value, (list, tuple)):
@@ -38,7 +38,7 @@ def alternatives(value: Any) -> list[Any]:
 
 
 def find_manifest(path: str | Path) -> Path:
-    """The manifest file that a path names: itself, `manifest.*` in the folder, or that beside an index of shards.
+    """The manifest file of a path: itself, `manifest.*` in the folder, or the one beside an index of shards.
 
     Raises `UserError`.
     """
@@ -165,7 +165,7 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
 
 
 def table_bytes(rows: Sequence[Row], path: Path) -> bytes:
-    """What `write_manifest` writes: equal rows give equal bytes. Raises `UserError`."""
+    """The bytes of a manifest: equal rows give equal bytes. Raises `UserError`."""
     if path.suffix not in SUFFIXES:
         raise UserError(f"expected a path that ends in {', '.join(SUFFIXES)}, got {path}")
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -176,7 +176,7 @@ def table_bytes(rows: Sequence[Row], path: Path) -> bytes:
 
 def _csv_bytes(rows: Sequence[Row], columns: list[str]) -> bytes:
     out = io.StringIO(newline="")
-    writer = csv.writer(out)  # its line end is CR LF (RFC 4180), or it would leave a lone CR in a cell unquoted
+    writer = csv.writer(out)  # line end CR LF (RFC 4180); with LF it would leave a lone CR in a cell unquoted
     writer.writerow(columns)
     writer.writerows([_csv_cell(row.get(name)) for name in columns] for row in rows)
     return out.getvalue().encode()

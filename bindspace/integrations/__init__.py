@@ -1,1 +1,1 @@
-"""Spaces in other people's frameworks: a module each, which imports its framework only when it is used."""
+"""Integrations with other frameworks: one module each, which imports its framework only when it is used."""

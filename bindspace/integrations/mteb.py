@@ -1,11 +1,11 @@
-"""A space as a model of mteb 2: its tasks on texts, pictures and sounds, and on what lies between them.
+"""A space as a model of mteb 2: for its tasks on texts, pictures and sounds, and across them.
 
 >>> import mteb  # doctest: +SKIP
 >>> model = MtebModel(bindspace.load("my/space"), name="me/my-space")  # doctest: +SKIP
 >>> mteb.evaluate(model, mteb.get_tasks(tasks=["Flickr30kT2IRetrieval"]))  # doctest: +SKIP
 
-mteb names the columns of a batch after modalities, so its names are looked up among the space's own, and none is known
-here. What it says of results is its own: the ledger of the space, and with it the status of a pair, is not asked.
+mteb names the columns of a batch after modalities, so its names are matched with those of the space; this module
+contains no modality names. mteb does not use the ledger of the space, so its results do not show the status of a pair.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ PRECISION = "float32"
 
 
 class MtebModel:
-    """What `mteb.evaluate` takes for a model: mteb's `EncoderProtocol` around a space.
+    """A model for `mteb.evaluate`: mteb's `EncoderProtocol` for a space.
 
-    `name`: `organisation/model`, under which mteb files results. `read`: by modality what its plugin's `read` gets as
-    info, as in a source of a manifest, e.g. `{"image": {"background": "white"}}`. Raises `UserError` where mteb is not
-    installed, or knows none of the space's modalities.
+    `name`: `organisation/model`, under which mteb stores results. `read`: info for the plugin's `read` by modality, as
+    in a source of a manifest, e.g. `{"image": {"background": "white"}}`. Raises `UserError` if mteb is not installed,
+    or supports none of the space's modalities.
     """
 
     def __init__(self, space: Space, name: str = "bindspace/space", read: Info | None = None) -> None:
@@ -50,8 +50,8 @@ class MtebModel:
     ) -> np.ndarray:
         """Unit vectors (N, dim) float32 of batches (dicts of lists, by modality), in order.
 
-        Rows of several modalities get the normalised sum of their vectors. `asked`: what else mteb says of the task,
-        which changes nothing here. Raises `UserError` for an item that its plugin refuses.
+        Rows of several modalities get the normalised sum of their vectors. `asked`: further arguments of mteb, ignored.
+        Raises `UserError` for an item that its plugin refuses.
         """
         if precision != PRECISION:
             raise UserError(f"precision={precision}: a space gives {PRECISION}: leave precision out")
@@ -72,7 +72,7 @@ class MtebModel:
         return vectors[0] if len(vectors) == 1 else F.normalize(torch.stack(vectors).sum(0), dim=-1)
 
     def _item(self, name: str, value: Any) -> tuple[Any, dict[str, Any]]:
-        """An item as `Space.embed` takes it. A sound comes as a dict, or as the decoder that `datasets` hands over."""
+        """An item for `Space.embed`. A sound is a dict, or a decoder object of `datasets`."""
         info = self.info.get(name, {})
         if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):
             return np.asarray(value["array"]), {**info, "rate": value["sampling_rate"]}
@@ -82,7 +82,7 @@ class MtebModel:
         return " or ".join(self.mteb_model_meta.modalities)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine similarities (N, M) of all with all, as mteb computes them."""
+        """All pairwise cosine similarities (N, M), as mteb computes them."""
         from mteb.similarity_functions import cos_sim
 
         return cos_sim(embeddings1, embeddings2)
@@ -95,7 +95,7 @@ class MtebModel:
 
 
 def model_meta(space: Space, name: str, info: Info) -> ModelMeta:
-    """What mteb files results under: the name, the revision, which modalities. What nobody knows of a space is None."""
+    """Metadata under which mteb stores results: name, revision, modalities. Unknown values are None."""
     try:
         from mteb.models.model_meta import ModelMeta
         from mteb.types import Modalities
@@ -106,8 +106,8 @@ def model_meta(space: Space, name: str, info: Info) -> ModelMeta:
     known = [each for each in get_args(Modalities) if each in space.modalities]
     if not known:
         raise UserError(
-            f"mteb knows {', '.join(get_args(Modalities))}, and the space holds {', '.join(space.modalities)}: none is"
-            " in both"
+            f"mteb supports {', '.join(get_args(Modalities))}, the space has {', '.join(space.modalities)}: none in"
+            " common"
         )
     for each in info:
         if each not in known:
@@ -128,7 +128,7 @@ def model_meta(space: Space, name: str, info: Info) -> ModelMeta:
         public_training_code=None,
         public_training_data=None,
         framework=["PyTorch"],
-        similarity_fn_name="cosine",  # type: ignore[arg-type]  # mteb makes its own enum of it
+        similarity_fn_name="cosine",  # type: ignore[arg-type]  # mteb converts it to its enum
         use_instructions=False,
         training_datasets=None,
         modalities=known,
@@ -136,7 +136,7 @@ def model_meta(space: Space, name: str, info: Info) -> ModelMeta:
 
 
 def revision(space: Space, names: Iterable[str], info: Info) -> str:
-    """SHA-256 of the towers' weights, their settings and `info`: where one differs, mteb measures anew."""
+    """SHA-256 of the towers' weights, their settings and `info`: if one differs, mteb measures again."""
     said = []
     for name in names:
         settings = {key: value for key, value in asdict(space.configs[name]).items() if key not in TRAINING_ONLY}

@@ -21,7 +21,7 @@ def write_bytes(path: str | Path, data: bytes | memoryview) -> Path:
 
 
 def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
-    """Writes files that belong together: if one cannot be written, the older ones all stay. Raises `UserError`."""
+    """Writes files that belong together: if one fails, all older versions are kept. Raises `UserError`."""
     with ExitStack() as after:
         for path, data in files.items():
             with _writing(path):
@@ -47,7 +47,7 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 def json_bytes(value: Any) -> bytes:
-    """What `write_json` writes."""
+    """The bytes that `write_json` writes."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -55,16 +55,16 @@ def check_place(folder: str | Path) -> None:
     """Raises `UserError` unless the folder can be written into, or made, as far as can be told without writing."""
     there = next(path for path in [Path(folder).absolute(), *Path(folder).absolute().parents] if path.exists())
     if not there.is_dir():
-        raise UserError(f"cannot write into {folder}: {there} is no folder: choose another with out=")
+        raise UserError(f"cannot write into {folder}: {there} is not a folder: choose another with out=")
     if not os.access(there, os.W_OK):
         raise UserError(f"cannot write into {folder}: {there} is read-only: choose another with out=")
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yields a place beside `path` for somebody else to write to; what is there becomes `path` if nothing is raised.
+    """Yields a temporary path beside `path` for another writer; it is renamed to `path` if nothing is raised.
 
-    The place's name ends like the path's own, since writers look at it. Raises `UserError` where it cannot be written.
+    It has the suffix of `path`, since writers depend on it. Raises `UserError` if it cannot be written.
     """
     target = Path(path)
     new = target.with_name(f".new-{os.getpid()}-{target.name}")
@@ -80,10 +80,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replace_folder(folder: str | Path) -> Iterator[Path]:
-    """Yields an empty folder to fill, and puts it in the place of `folder` when the block ends without an error.
+    """Yields an empty folder to fill, and replaces `folder` with it when the block ends without an error.
 
-    An older folder stays where it is until the new one is complete, and is put back if the last step fails. If the
-    block raises, nothing is left behind.
+    An older folder is kept until the new one is complete, and is restored if the last step fails. If the block raises,
+    the new folder is removed.
 
     >>> with replace_folder(Path("outputs/space")) as new:
     ...     write_text(new / "README.md", "hello")  # doctest: +SKIP
@@ -104,7 +104,7 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
-    """No portable call exchanges two folders: for a moment there is only `old`, which comes back if renaming fails."""
+    """No portable call exchanges two folders: for a moment only `old` exists, and is restored if renaming fails."""
     if not target.exists():
         new.rename(target)
         return
@@ -124,7 +124,7 @@ def sha256(path: str | Path) -> str:
 
 
 def inside(folder: str | Path, name: str) -> Path:
-    """The path of a file of a folder that may be a stranger's. Raises `UserError` if a link leads out of the folder."""
+    """The path of a file in an untrusted folder. Raises `UserError` if a link leads out of the folder."""
     path = Path(folder) / name
     if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise UserError(f"{path} is a link that leads out of its folder: put the file itself there")

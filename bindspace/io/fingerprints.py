@@ -1,9 +1,9 @@
-"""Robust hashes of pictures and sounds, for a plugin's `fingerprint`: a copy in other bytes changes few bits of them.
+"""Robust hashes of pictures and sounds, for a plugin's `fingerprint`: re-encoding changes few bits of them.
 
 Imports numpy and Pillow: import it inside the method that needs it. Both hash a picture of the signal (its grey values;
 of a sound its log power by band and time) by the signs of its lowest frequencies: the DCT hash of Zauner 2010,
-"Implementation and Benchmarking of Perceptual Image Hash Functions", with more frequencies. They find the whole in
-another format, quality, size, level or rate. They find no part of a whole, no mirror image, no sound beside another.
+"Implementation and Benchmarking of Perceptual Image Hash Functions", with more frequencies. They detect a copy in
+another format, quality, size, level or rate. They do not detect crops, mirror images or mixtures of sounds.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 32  # of the square that a signal is brought to
-KEPT = 16  # lowest frequencies each way
-FLAT = 1e-6  # a deviation below this share of the mean is no picture
-LOW, HIGH, BANDS = 150.0, 3500.0, 48  # Hz: what a copy at 8 kHz holds too
+SIDE = 32  # of the square that a signal is resized to
+KEPT = 16  # lowest frequencies per axis
+FLAT = 1e-6  # a deviation below this share of the mean counts as a constant signal
+LOW, HIGH, BANDS = 150.0, 3500.0, 48  # Hz: a copy at 8 kHz holds them too
 FRAME = 0.064  # seconds
-FRAMES = 16 * SIDE  # at most so many, evenly spread
-RANGE = 1e-3  # of power: what lies further below the loudest is as good as silent, as encoders take it
+FRAMES = 16 * SIDE  # at most this many, evenly spread
+RANGE = 1e-3  # of power: anything further below the loudest counts as silent, as for encoders
 
 
 def picture_hash(pixels: NDArray[np.uint8]) -> bytes | None:
-    """32 bytes of (H, W, 3) or (H, W) uint8; None where there is nothing to see."""
+    """32 bytes of (H, W, 3) or (H, W) uint8; None for a constant picture."""
     grey = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)
     return field_hash(grey)
 
 
 def sound_hash(wave: NDArray[np.float32], rate: int) -> bytes | None:
-    """32 bytes of a waveform (n,) at `rate`; None where there is nothing to hear."""
+    """32 bytes of a waveform (n,) at `rate`; None for a silent sound."""
     power = _square(_band_power(wave, rate))
     loudest = float(power.max())
     return None if loudest <= 0 else field_hash(np.log(power / loudest + RANGE))
 
 
 def field_hash(field: NDArray[np.floating]) -> bytes | None:
-    """The signs of the lowest frequencies of (H, W) numbers about their median; None where all are about the same."""
+    """The signs of the lowest frequencies of (H, W) numbers about their median; None for constant input."""
     square = _square(field)
     if float(square.std()) <= FLAT * max(abs(float(square.mean())), FLAT):
         return None

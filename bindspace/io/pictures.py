@@ -18,7 +18,7 @@ from PIL import Image
 
 from bindspace.contract import BadSample, UserError, unknown
 
-SHIFT = 0.05  # augment=weak: at most this share of the side
+SHIFT = 0.05  # augment=weak: largest shift, as a share of the side
 AREA = (0.5, 1.0)  # augment=strong: share of the area that is kept
 GREY_ENOUGH = 4  # channels of a grey picture that was saved in colour differ by at most this, through JPEG
 ASPECT = 4 / 3  # augment=strong: at most this wide or this tall
@@ -38,9 +38,9 @@ def content(source: Path | bytes) -> bytes:
 
 
 def open_picture(source: Path | bytes) -> tuple[Image.Image, int]:
-    """Decodes a whole picture of any format that Pillow knows: in its own mode, and the bits a channel as stored.
+    """Decodes a picture of any format that Pillow reads: in its own mode, with the stored bits per channel.
 
-    Raises `BadSample`. The bits stand apart because Pillow hands 16-bit colour over in 8 bits and tells nobody.
+    Raises `BadSample`. The bits are returned separately because Pillow silently converts 16-bit colour to 8 bits.
     """
     data = content(source)
     with warnings.catch_warnings():
@@ -54,7 +54,7 @@ def open_picture(source: Path | bytes) -> tuple[Image.Image, int]:
             raise BadSample(
                 f"expected at most {Image.MAX_IMAGE_PIXELS} pixels, got a larger picture: shrink it"
             ) from error
-        except Exception as error:  # Pillow's decoders raise all kinds of errors for damaged files
+        except Exception as error:  # Pillow's decoders raise various errors for damaged files
             raise BadSample(f"expected a whole picture, got a damaged or truncated file ({error})") from error
     if picture.format == "PNG":
         return picture, data[24]
@@ -63,7 +63,7 @@ def open_picture(source: Path | bytes) -> tuple[Image.Image, int]:
 
 
 def mode_bits(picture: Image.Image) -> int:
-    """Bits a channel of a picture in memory."""
+    """Bits per channel of a picture in memory."""
     return {"I": 32, "F": 32, "1": 1}.get(picture.mode, 16 if picture.mode.startswith("I;16") else 8)
 
 
@@ -75,21 +75,21 @@ def read_map(source: Any) -> NDArray[Any]:
     else:
         values = np.asarray(source)
     if values.ndim != 2 or values.size == 0:
-        raise BadSample(f"expected one value a pixel (H, W), got an array of shape {values.shape}")
+        raise BadSample(f"expected one value per pixel (H, W), got an array of shape {values.shape}")
     if values.dtype.kind not in "uif":
         raise BadSample(f"expected integers or floats, got {values.dtype}")
     return values
 
 
 def read_grey(source: Any) -> NDArray[Any]:
-    """As `read_map`, and one value a pixel (8 bits) of a colour picture whose channels are alike: grey saved as RGB."""
+    """Like `read_map`; also accepts a colour picture with (almost) equal channels (8 bits): grey saved as RGB."""
     if not isinstance(source, (Path, bytes)) or content(source).startswith(b"\x93NUMPY"):
         return read_map(source)
     picture, _ = open_picture(source)
     if picture.mode != "RGB":
         return _channel(picture)
     if int(np.ptp(np.asarray(picture), axis=2).max()) > GREY_ENOUGH:
-        raise BadSample("expected a grey picture, got colours: a palette is no measurement, save the map itself")
+        raise BadSample("expected a grey picture, got colours: a palette is not a measurement, save the map itself")
     return np.asarray(picture.convert("L"))
 
 
@@ -105,7 +105,7 @@ def _npy(data: bytes) -> NDArray[Any]:
 def _channel(picture: Image.Image) -> NDArray[Any]:
     if len(picture.getbands()) > 1 or picture.mode in ("P", "1"):
         raise BadSample(
-            f"expected one measured value a pixel, got a picture in {picture.mode}: colours are no measurement"
+            f"expected one measured value per pixel, got a picture in {picture.mode}: colours are not measurements"
         )
     return np.asarray(picture)
 
@@ -137,9 +137,9 @@ def uniforms(seeds: Sequence[int], count: int, stream: int) -> NDArray[np.float6
 
 
 def views(seeds: Sequence[int] | None, augment: str, count: int) -> NDArray[np.float64]:
-    """What part of each picture is seen: (count, 4) left, top, width, height in fractions of its central square.
+    """The crop of each picture: (count, 4) left, top, width, height in fractions of its central square.
 
-    `weak`: all of it, shifted by up to 5 %; `strong`: a half to all of its area, up to 4:3. Nothing is ever mirrored:
+    `weak`: all of it, shifted by up to 5 %; `strong`: a half to all of its area, up to 4:3. No picture is mirrored:
     left and right may mean something between sensors. Without seeds, or for `none`: the central square itself.
     """
     if augment not in ("none", "weak", "strong"):
@@ -158,9 +158,9 @@ def views(seeds: Sequence[int] | None, augment: str, count: int) -> NDArray[np.f
 
 
 def resample(maps: Sequence[NDArray[Any]], boxes: NDArray[np.float64], side: int, *, smooth: bool) -> NDArray[Any]:
-    """What each box of `views` shows, as (n, side, side[, C]) in the same type.
+    """The content of each box of `views`, as (n, side, side[, C]) in the same dtype.
 
-    A box that is as many pixels as are asked for is copied, not interpolated; beyond the picture its edge goes on.
+    A box of exactly `side` pixels is copied, not interpolated; beyond the picture its edge pixels are repeated.
     `smooth` averages neighbours (uint8 (H, W, 3) or float32 (H, W)); otherwise the nearest pixel is taken, as for
     values that must not be mixed.
     """
@@ -198,9 +198,9 @@ def _smooth(map_: NDArray[Any], box: NDArray[np.float64], side: int) -> NDArray[
     )
 
 
-# --- looking at it --------------------------------------------------------------------------------------------------
+# --- visualisation ---------------------------------------------------------------------------------------------------
 
-# Dark blue, violet, red, orange, pale yellow: lightness rises all the way, so that it also reads in grey.
+# Dark blue, violet, red, orange, pale yellow: lightness increases monotonically, so it also works in grey.
 COLOURS = np.array([[8, 10, 60], [104, 24, 126], [200, 54, 80], [247, 148, 40], [252, 250, 190]], np.float64)
 
 
@@ -213,7 +213,7 @@ def coloured(map_: NDArray[Any], low: float, high: float) -> Image.Image:
 
 
 def example_field(rng: np.random.Generator, concept: int, side: int) -> NDArray[np.float64]:
-    """A generated map (side, side) within 0..1: two blobs whose places and sizes say the concept; `rng` is nuisance."""
+    """A generated map (side, side) within 0..1: positions and sizes of two blobs encode the concept; `rng` nuisance."""
     y, x = np.mgrid[0:side, 0:side] / side - 0.5
     field = np.zeros((side, side))
     for turn, reach in ((concept * 0.1, 0.28), (concept * 0.3 + 0.37, 0.15)):

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left on a terminal, a line every tenth elsewhere."""
+"""Progress of long work: a bar with the remaining time on a terminal, otherwise a line every tenth."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Progress:
             self.bar.stop()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """So many steps more are done."""
+        """Adds this many finished steps."""
         self.done += steps
         if self.bar is not None:
             self.bar.update(self.task, advance=steps, note=note)
@@ -62,7 +62,7 @@ class Progress:
 
 
 def track(items: Iterable[Item], description: str, total: int, *, shown: bool = True) -> Iterator[Item]:
-    """Yields the items and shows how far it has come."""
+    """Yields the items and shows progress."""
     with Progress(description, total, shown=shown) as progress:
         for item in items:
             yield item

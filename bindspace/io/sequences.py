@@ -1,7 +1,7 @@
-"""Trunks and tools for anything that runs over time, or over words. Import it inside `prepare()` and `encoder()`.
+"""Trunks and tools for sequences, e.g. over time or words. Import it inside `prepare()` and `encoder()`.
 
 Shapes: B rows, N positions (steps in time, words), D or C channels, H height (frequency bands; 1 for plain signals).
-Rows of different lengths share a batch: what lies beyond a row's length never reaches its vector.
+Rows of different lengths share a batch: padding beyond a row's length never affects its vector.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from bindspace.contract import UserError, unknown
 
 
 def windows(total: int, length: int, clips: int, seed: int | None) -> list[int]:
-    """Where clips of `length` begin in a signal of `total` steps.
+    """Start positions of clips of `length` in a signal of `total` steps.
 
-    Training (a seed): one clip, at a fraction of the signal that the seed alone decides, so that all signals of an
-    event are cut alike. Evaluation (None): up to `clips`, evenly spread from the beginning to the end.
+    Training (a seed): one clip, at a fraction of the signal that depends on the seed alone, so that all signals of an
+    event are cut alike. Evaluation (None): up to `clips`, evenly spread from start to end.
     """
     spare = total - length
     if spare <= 0:
@@ -33,7 +33,7 @@ def windows(total: int, length: int, clips: int, seed: int | None) -> list[int]:
 
 
 def check_augment(augment: str) -> None:
-    """Raises `UserError` unless `augment` is one of the three words."""
+    """Raises `UserError` unless `augment` is `none`, `weak` or `strong`."""
     if augment not in ("none", "weak", "strong"):
         raise UserError(unknown("augment", augment, ["none", "weak", "strong"]))
 
@@ -41,7 +41,7 @@ def check_augment(augment: str) -> None:
 def cut_clips(
     samples: Sequence[np.ndarray], length: int, clips: int, seeds: Sequence[int] | None
 ) -> tuple[list[np.ndarray], dict[str, Tensor]]:
-    """Clips of at most `length` steps of signals (n_i, ...), by `windows`; with `owner` where one gave several."""
+    """Clips of at most `length` steps of signals (n_i, ...), by `windows`; with `owner` if a signal gave several."""
     rows, owner = [], []
     for index, sample in enumerate(samples):
         for start in windows(len(sample), length, clips, None if seeds is None else seeds[index]):
@@ -73,7 +73,7 @@ def masked_mean(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
 def segment_mean(x_BCHN: Tensor, lengths: Tensor, segments: int) -> Tensor:
     """Cuts each row's own length into equal segments and averages each: (B, C, H, N) -> (B, C, H, segments).
 
-    A position on a border counts for both sides by its share, so even a row shorter than `segments` is well defined.
+    A position on a border counts for both segments by its share, so a row shorter than `segments` is well defined.
     """
     edges_BS = lengths[:, None] * torch.linspace(0, 1, segments + 1, device=lengths.device)
     start_BS1, stop_BS1 = edges_BS[:, :-1, None], edges_BS[:, 1:, None]
@@ -85,7 +85,7 @@ def segment_mean(x_BCHN: Tensor, lengths: Tensor, segments: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block whose two residual branches start at zero: it begins as the identity."""
+    """A pre-norm transformer block whose two residual branches are initialised to zero: it starts as the identity."""
 
     def __init__(self, width: int, heads: int, ratio: int = 4) -> None:
         super().__init__()
@@ -115,8 +115,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """`layers` blocks over at most `length` learned positions.
 
-    It begins as x + positions, so a mean over them cannot tell order at first. Positions start small, but not at zero:
-    order is then learned sooner.
+    It starts as x + positions, so a mean over positions is order-invariant at first. Positions start small but not at
+    zero, so that order is learned faster.
     """
 
     def __init__(self, width: int, layers: int, heads: int, length: int) -> None:
@@ -154,7 +154,7 @@ class ConvOverTime(nn.Module):
     """A small CNN over (B, channels_in, H, N) whose rows may have any length: the same vector whatever the padding.
 
     A patch stem, then per further stage a stride of 2 and `depth` residual blocks. The last map is pooled to `cells`:
-    bands of height by segments of the row's own time, so where and when things are stays in the features; then one
+    bands of height by segments of the row's own time, so the features keep positions; then one
     layer. A `kernel` of height 1 makes it a 1-D CNN.
     """
 

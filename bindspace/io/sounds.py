@@ -22,8 +22,8 @@ from bindspace.contract import BadSample
 
 RATES = (1000, 400_000)  # Hz
 SILENCE = 1e-5  # a peak below this (-100 dB) is digital silence
-LOUDEST = 16.0  # float files may pass 1 a little; beyond this it is not a range of -1..1
-STREAMED = 0x7FFFF000  # from here on, a WAV header's size means "written before it was known"
+LOUDEST = 16.0  # float files may slightly exceed 1; beyond this the range is not -1..1
+STREAMED = 0x7FFFF000  # from this value on, a WAV header's size means unknown
 
 
 def read_wave(source: Any, info: Mapping[str, Any], rate: int, min_seconds: float) -> np.ndarray:
@@ -34,7 +34,7 @@ def read_wave(source: Any, info: Mapping[str, Any], rate: int, min_seconds: floa
 
 
 def read_sound(source: Any, info: Mapping[str, Any], min_seconds: float) -> tuple[np.ndarray, int]:
-    """All channels as stored (n, channels), and their rate. Raises `BadSample`: what was expected and what came."""
+    """All channels as stored (n, channels), and their rate. Raises `BadSample`."""
     if isinstance(source, (Path, bytes)):
         sound, rate = _from_file(source, info)
     else:
@@ -110,7 +110,7 @@ def _from_file(source: Path | bytes, info: Mapping[str, Any]) -> tuple[np.ndarra
         except (
             soundfile.SoundFileError,
             TypeError,
-        ) as error:  # TypeError: a suffix that soundfile takes for raw samples
+        ) as error:  # TypeError: a suffix that soundfile treats as raw samples
             reason = getattr(error, "error_string", None) or str(error) or "damaged"
             raise BadSample(
                 f"expected a whole WAV, FLAC, OGG or MP3 file, got one that does not decode ({reason})"
@@ -148,7 +148,7 @@ def _truncated(found: str) -> BadSample:
 
 
 def _check_whole(stream: BinaryIO, size: int) -> None:
-    """Refuses a WAV or OGG file that ends too early, which libsndfile reads as a shorter sound without a word."""
+    """Refuses a truncated WAV or OGG file, which libsndfile silently reads as a shorter sound."""
     stream.seek(0)
     kind = stream.read(12)
     if kind[:4] == b"RIFF" and kind[8:] == b"WAVE":

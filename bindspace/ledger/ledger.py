@@ -74,11 +74,13 @@ class Ledger:
         kind: str = "paired",
         shaped_by: Iterable[str] = (),
         groups: Iterable[str] = (),
+        gradient: Iterable[str] | None = None,
     ) -> None:
         """Adds one step that contributed gradient: the media of its n examples, as uint8 (n, 32) by modality.
 
         `source`: SHA-256 of the manifest. `shaped_by`: further columns that shaped masks, targets or sampling.
-        `groups`: the events' groups, where the source has any.
+        `groups`: the events' groups, where the source has any. `gradient`: the modalities whose towers got gradient
+        from it; None: both.
         """
         record = self._pair(*pair)
         term = record.terms[kind]
@@ -89,10 +91,12 @@ class Ledger:
         record.sources[source] = record.sources.get(source, 0) + examples
         record.groups.add(_group_digests(groups))
         extend(record.shaped_by, shaped_by)
+        if record.gradient is not None:
+            extend(record.gradient, pair if gradient is None else sorted(gradient))
         for name, seen in rows.items():
             term.media.setdefault(name, DigestSet()).add(seen)
 
-    def record_landmarks(
+    def record_references(
         self, pair: tuple[str, str], name: str, digests: Any, sources: Iterable[str], groups: Iterable[str]
     ) -> None:
         """Adds media of one side that every step of the pair's unpaired term has met, beside the rows of its examples.
@@ -133,6 +137,17 @@ class Ledger:
             self._pair(*pair).update(theirs)
         extend(self.selected_on, ancestor.selected_on)
         extend(self.declarations, ancestor.declarations)
+
+    def without(self, dropped: Iterable[str]) -> Ledger:
+        """The record of the space without these towers: a pair stays only if a kept one got gradient from it."""
+        ledger, gone = Ledger(), set(dropped)
+        ledger.towers = {name: past for name, past in self.towers.items() if name not in gone}
+        for pair, record in self.pairs.items():
+            if not gone & set(pair) or record.reaches(ledger.towers, pair):
+                ledger.pairs[pair] = record
+        ledger.selected_on, ledger.unknown_reason = list(self.selected_on), self.unknown_reason
+        ledger.declarations = list(self.declarations)
+        return ledger
 
     def trained_pairs(self) -> list[tuple[str, str]]:
         """The pairs of which a paired term contributed gradient, here or in an ancestor."""

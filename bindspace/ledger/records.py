@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,13 +172,18 @@ class Term:
 
 @dataclass
 class PairRecord:
-    """All that is on record of one pair: loss terms by kind, examples by source (SHA-256 of its manifest), groups."""
+    """All that is on record of one pair: loss terms by kind, examples by source (SHA-256 of its manifest), groups.
+
+    `gradient`: the modalities whose towers got gradient from it; None in a record of before this was kept, which may
+    have been any.
+    """
 
     paired: Term = field(default_factory=Term)
     unpaired: Term = field(default_factory=Term)
     sources: dict[str, int] = field(default_factory=dict)
     groups: DigestSet = field(default_factory=DigestSet)
     shaped_by: list[str] = field(default_factory=list)
+    gradient: list[str] | None = field(default_factory=list)
 
     @property
     def terms(self) -> dict[str, Term]:
@@ -193,12 +198,20 @@ class PairRecord:
             self.sources[source] = self.sources.get(source, 0) + examples
         self.groups.update(other.groups)
         extend(self.shaped_by, other.shaped_by)
+        if self.gradient is None or other.gradient is None:
+            self.gradient = None
+        else:
+            extend(self.gradient, other.gradient)
+
+    def reaches(self, names: Collection[str], pair: Collection[str]) -> bool:
+        """Whether one of these towers got gradient from the pair."""
+        return bool(set(names) & set(pair if self.gradient is None else self.gradient))
 
     def pack(self, table: MediaTable) -> dict[str, Any]:
         """As primitives, with media and groups put into the table."""
         terms = {kind: term.pack(table) for kind, term in self.terms.items()}
         rest = {"sources": dict(self.sources), "groups": table.add(self.groups), "shaped_by": list(self.shaped_by)}
-        return {**terms, **rest}
+        return {**terms, **rest, **({} if self.gradient is None else {"gradient": sorted(self.gradient)})}
 
     @classmethod
     def unpack(cls, values: Mapping[str, Any], media: np.ndarray) -> PairRecord:
@@ -209,6 +222,7 @@ class PairRecord:
             {str(source): as_count(examples) for source, examples in values["sources"].items()},
             take(media, values["groups"]),
             as_names(values["shaped_by"]),
+            as_names(values["gradient"]) if "gradient" in values else None,
         )
 
 

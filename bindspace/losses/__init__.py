@@ -6,9 +6,11 @@ from bindspace.losses.hubness import hub_direction
 from bindspace.losses.monitoring import hit_rate, mean_negatives
 from bindspace.losses.plain import content_keys, info_nce_plain, siglip_plain
 from bindspace.losses.sigmoid import siglip
+from bindspace.losses.volume import gram, volumes
 
 __all__ = [
     "content_keys",
+    "gram",
     "hit_rate",
     "hub_direction",
     "info_nce",
@@ -20,4 +22,5 @@ __all__ = [
     "sampled",
     "siglip",
     "siglip_plain",
+    "volumes",
 ]

@@ -1,4 +1,4 @@
-"""Metrics: pure functions of vectors and ranks, for training and benchmark alike. Torch only."""
+"""Metrics: pure functions of vectors and ranks, for training and the benchmark. Torch only."""
 
 from bindspace.metrics.intervals import central, chunks, holm, share_interval
 from bindspace.metrics.permutation import Permutations, levels, pairing_test

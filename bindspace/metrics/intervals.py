@@ -1,4 +1,4 @@
-"""How far a share can be believed: Wilson, a bootstrap by cluster, and Holm's correction for many tests."""
+"""Confidence intervals of a share: Wilson, bootstrap by cluster; and Holm's correction for multiple tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-FEW = 10  # clusters with a hit, or with a miss: below this the percentiles of a bootstrap are too narrow
+FEW = 10  # clusters with a hit, or with a miss: with fewer, bootstrap percentiles are too narrow
 
 
 def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
@@ -22,7 +22,7 @@ def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
 
 
 def share_interval(hit_N: Tensor, cluster_N: Tensor, *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of 0/1 outcomes: Wilson where each cluster holds one, else a bootstrap by cluster."""
+    """Interval of the mean of 0/1 outcomes: Wilson if each cluster holds one, else a bootstrap by cluster."""
     if len(cluster_N.unique()) == len(cluster_N):
         return wilson(float(hit_N.sum()), len(hit_N), level)
     return cluster_bootstrap(hit_N, cluster_N, seed=seed, level=level)
@@ -33,8 +33,8 @@ def cluster_bootstrap(
 ) -> tuple[float, float]:
     """Percentile interval of the mean of 0/1 outcomes, whole clusters drawn with replacement.
 
-    A bootstrap cannot see what never happened: where fewer than ten clusters hold a hit, or a miss, it is Wilson's
-    interval with as many trials as there are clusters.
+    A bootstrap underestimates rare outcomes: if fewer than ten clusters hold a hit, or a miss, it is Wilson's interval
+    with as many trials as there are clusters.
     """
     _, index = cluster_N.unique(return_inverse=True)
     clusters = int(index.max()) + 1

@@ -1,4 +1,4 @@
-"""The test that breaks the pairing: what recall would be if query events and gallery events were paired at random.
+"""Permutation test of the pairing: recall if query events and gallery events were paired at random.
 
 Shape suffixes: N queries, M gallery items, E events, R permutations, T queries of a tile, I (query, event) incidences.
 """
@@ -15,18 +15,18 @@ from bindspace.metrics.retrieval import incidence, scores
 
 TILE = 512  # queries
 CELLS = 2_000_000  # gathered at once
-STORED = 50_000_000  # permutations times events that are held at most
+STORED = 50_000_000  # permutations times events in memory, at most
 
 
 class Permutations:
-    """Random permutations by seed, drawn once for each length and shared by all that is tested with it."""
+    """Random permutations by seed, drawn once for each length and shared by all tests."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
         self._drawn: dict[int, Tensor] = {}
 
     def of(self, n: int) -> Tensor:
-        """Permutations of 0..n-1, int32 (R, n). Fewer than `count` where n is so large that they would not fit."""
+        """Permutations of 0..n-1, int32 (R, n). Fewer than `count` if n is too large for memory."""
         if n not in self._drawn:
             total = max(1, min(self.count, STORED // max(n, 1)))
             generator = torch.Generator().manual_seed(self.seed)
@@ -58,8 +58,8 @@ def pairing_test(
     """Permutes which events of the gallery belong to the queries' events, and counts the queries that still hit.
 
     p = (1 + permutations with at least as many hits as the true pairing) / (1 + permutations). A query with one event
-    is ranked as in `retrieval.ranks`; one with several counts a hit if one of its events, by itself, is one: the two
-    differ only where positives from different events tie exactly.
+    is ranked as in `retrieval.ranks`; one with several counts as a hit if one of its events alone is a hit: the two
+    differ only if positives from different events tie exactly.
     """
     k = sorted(set(k))
     events = 1 + max(event for each in (*query_events, *gallery_events) for event in each)
@@ -89,7 +89,7 @@ def pairing_test(
 def levels(
     query_TD: Tensor, gallery_MD: Tensor, gallery_events: Sequence[Sequence[int]], events: int, k: Sequence[int]
 ) -> Tensor:
-    """For each query and event, at how many of the k the query would miss if that event were its own: uint8 (T, E).
+    """For each query and event, the number of k at which the query would miss if the event were its own: uint8 (T, E).
 
     An event's best item hits at k if fewer than k items of other events score at least as much, that is, if the score
     number k + (items of the event that tie at its best) of the row lies below.

@@ -1,10 +1,10 @@
-"""Cross-modal retrieval: pessimistic ranks without the full score matrix, and what is computed from them. Torch only.
+"""Cross-modal retrieval: pessimistic ranks without the full score matrix, and metrics computed from them. Torch only.
 
 Shape suffixes: N queries, M gallery items, D dims, P pairs of a query and one of its positives, K kept positives.
-Every score is the exact dot product of the two vectors rounded to float32: it is taken in float64 first, so that equal
-vectors tie wherever they stand in a tile, on any processor and at any number of threads. Ranks need few of them: a tile
-of float32 products decides all that are further from a query's positive than float32 can err, and the rest is taken
-anew.
+Every score is the exact dot product of the two vectors rounded to float32: it is computed in float64 first, so that
+equal vectors tie at any position in a tile, on any processor and with any number of threads. Few scores need it: a tile
+of float32 products decides all that differ from a query's positive by more than the float32 error bound, and the rest
+is recomputed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 TILE_N, TILE_M = 1024, 1024
-PAIRS = 256  # scores that are taken one by one at once
+PAIRS = 256  # scores recomputed at once
 DEPTH = 10  # mAP@10
 
 
 @dataclass(frozen=True)
 class Positives:
-    """Which gallery items answer which query: pairs, sorted by query. Every query has at least one."""
+    """Positives: pairs of a query and a gallery item, sorted by query. Every query has at least one."""
 
     query_P: Tensor
     gallery_P: Tensor
@@ -62,10 +62,10 @@ def scores(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
 
 
 def positions(query_ND: Tensor, gallery_MD: Tensor, positives: Positives, keep: int = DEPTH) -> Tensor:
-    """Where the best positives of each query stand in its ranking, from 1 on, ties against them: int64 (N, K).
+    """Ranks of the best positives of each query, from 1 on, ties counted against them: int64 (N, K).
 
-    K is `keep` or the most positives that a query has, if fewer; a query with fewer than K has 0 in the rest. The r-th
-    best positive stands at r + the number of non-positives that score at least as much. Memory: one tile of scores.
+    K is `keep` or the largest number of positives of a query, if fewer; a query with fewer than K has 0 in the rest.
+    The r-th best positive has rank r + the number of non-positives that score at least as much. Memory: one score tile.
     Raises ValueError for vectors with NaN or infinity, which would rank first or nowhere.
     """
     _check_finite(query_ND, gallery_MD)
@@ -98,7 +98,7 @@ def _check_finite(query_ND: Tensor, gallery_MD: Tensor) -> None:
 class _Counting:
     """One direction: for each query and kept positive, how many non-positives score at least as much.
 
-    All gallery items are counted tile by tile, positives too; what the positives add is taken off in the end.
+    All gallery items are counted tile by tile, positives too; the positives are subtracted at the end.
     """
 
     def __init__(self, query_ND: Tensor, gallery_MD: Tensor, positives: Positives, keep: int) -> None:
@@ -109,7 +109,7 @@ class _Counting:
         self.slack_N = _float32_error(query_ND, gallery_MD)
 
     def add(self, tile: Tensor, hit: Tensor, queries: slice, gallery: slice) -> None:
-        """Counts a tile of float32 products, queries x gallery, with room for another; both may be transposed views."""
+        """Counts a tile of float32 products, queries x gallery, with a work buffer; both may be transposed views."""
         ones, slack = tile.new_ones(tile.shape[1]), self.slack_N[queries]
         for r in range(self.best_NK.shape[1]):
             best = self.best_NK[queries, r]
@@ -123,14 +123,14 @@ class _Counting:
                 self._settle(tile[unsure], unsure, low, high, r, queries.start, gallery.start)
 
     def _settle(self, rows: Tensor, unsure: Tensor, low: Tensor, high: Tensor, r: int, start: int, column: int) -> None:
-        """Takes the scores anew of what float32 leaves open."""
+        """Recomputes the scores that float32 leaves undecided."""
         i, j = ((rows > low[unsure, None]) & (rows < high[unsure, None])).nonzero(as_tuple=True)
         i = unsure[i] + start
         score = _scores_one_by_one(self.query, self.gallery, i, j + column)
         self.count_NK[:, r].index_add_(0, i, (score >= self.best_NK[i, r]).long())
 
     def positions(self) -> Tensor:
-        """Where the kept positives stand, from 1 on; 0 where a query has fewer."""
+        """Ranks of the kept positives, from 1 on; 0 if a query has fewer."""
         at = self.positives.query_P
         for r in range(self.best_NK.shape[1]):
             own = (self.score_P >= self.best_NK[at, r]).long()
@@ -140,7 +140,7 @@ class _Counting:
 
 
 def _count(row_ND: Tensor, column_MD: Tensor, directions: Sequence[_Counting | None]) -> None:
-    """Hands every tile of products to the direction whose queries are rows, and to that whose queries are columns."""
+    """Passes every tile of products to both directions: queries are the rows of one, the columns of the other."""
     by_row, by_column = directions
     row_ND, column_MD = row_ND.float(), column_MD.float()
     room = row_ND.new_empty(2, TILE_N * TILE_M)
@@ -158,14 +158,14 @@ def _count(row_ND: Tensor, column_MD: Tensor, directions: Sequence[_Counting | N
 
 
 def _float32_error(query_ND: Tensor, gallery_MD: Tensor) -> Tensor:
-    """How far a float32 product of a query can lie from its score, whatever the order of the sum: (N,).
+    """Error bound of a float32 product of a query, for any order of the sum: (N,).
 
     |error| <= g(D) * sum |q_d| |g_d| <= g(D) |q| |g| with g(D) = D u / (1 - D u), u = 2^-24 (Higham, Accuracy and
     Stability of Numerical Algorithms, 3.1), and half a unit in the last place for the score's own rounding; one more
-    for that of the bound. What lies below float32's normal range is covered by the last term.
+    for that of the bound. The last term covers values below float32's normal range.
     """
     unit, dim = 2.0**-24, query_ND.shape[1] + 4
-    norm_N = torch.linalg.vector_norm(query_ND.float(), dim=1) * (1 + 2 * dim * unit)  # what a norm itself can err
+    norm_N = torch.linalg.vector_norm(query_ND.float(), dim=1) * (1 + 2 * dim * unit)  # error bound of the norm itself
     longest = torch.linalg.vector_norm(gallery_MD.float(), dim=1).max() * (1 + 2 * dim * unit)
     return norm_N * longest * (dim * unit / (1 - dim * unit)) + 1e-37
 
@@ -179,7 +179,7 @@ def _scores_one_by_one(query_ND: Tensor, gallery_MD: Tensor, query_P: Tensor, ga
 
 
 def _best_positives(score_P: Tensor, positives: Positives, queries: int, keep: int) -> Tensor:
-    """Scores (N, K) of the best positives, falling; -inf where a query has fewer."""
+    """Scores (N, K) of the best positives, descending; -inf if a query has fewer."""
     most = int(positives.count_N.max())
     start_N = positives.count_N.cumsum(0) - positives.count_N
     padded = torch.full((queries, most), -torch.inf)
@@ -188,7 +188,7 @@ def _best_positives(score_P: Tensor, positives: Positives, queries: int, keep: i
 
 
 def recall(rank_N: Tensor, k: int) -> float:
-    """Share of queries with a positive among their first k."""
+    """Share of queries with a positive among the first k."""
     return float((rank_N <= k).double().mean())
 
 

@@ -1,6 +1,6 @@
-"""Low-rank adapters (LoRA: Hu et al. 2022, section 4.1) on an encoder: put in, found, and merged away again.
+"""Low-rank adapters (LoRA: Hu et al. 2022, section 4.1) on an encoder: added, found and merged.
 
-The work is done by peft, which is imported only where there is an adapter: it takes seconds.
+Implemented with peft, which is imported only if there is an adapter: the import takes seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PACKED = "in_proj_weight"  # of nn.MultiheadAttention: query, key and value in o
 
 
 def add_adapters(encoder: nn.Module, lora: Lora, where: str) -> None:
-    """Puts adapters beside the layers that `lora` names, which changes no output yet; freezes all the rest.
+    """Adds adapters to the layers that `lora` names, which does not change outputs yet; freezes all other parameters.
 
     `where`: `modality.<name>.tune.lora`, for errors. Raises `UserError` for a target that matches nothing.
     """
@@ -28,8 +28,8 @@ def add_adapters(encoder: nn.Module, lora: Lora, where: str) -> None:
     layers, packed = chosen_layers(encoder, lora, where)
     if packed and lora.dropout:
         raise UserError(
-            f"{where}.dropout={lora.dropout}: {packed[0]} keeps its projections in one tensor, beside which nothing can"
-            f" be dropped: set it to 0, or name other layers in {where}.targets"
+            f"{where}.dropout={lora.dropout}: {packed[0]} has its projections in one tensor, without dropout:"
+            f" set it to 0, or name other layers in {where}.targets"
         )
     config = LoraConfig(
         r=lora.rank,
@@ -47,16 +47,16 @@ def add_adapters(encoder: nn.Module, lora: Lora, where: str) -> None:
 def chosen_layers(encoder: nn.Module, lora: Lora, where: str) -> tuple[list[str], list[str]]:
     """Names of the layers that get an adapter, and of those whose packed projections do.
 
-    Without targets these are all that can take one: linear layers, convolutions that are not grouped (an adapter beside
+    Without targets these are all supported layers: linear layers, convolutions that are not grouped (an adapter on
     grouped ones could not be merged), and `nn.MultiheadAttention`.
     """
     modules = dict(encoder.named_modules())
     packed = [name for name, module in modules.items() if name and _is_packed(module)]
-    within = {f"{name}.out_proj" for name in packed}  # attention never calls it, so an adapter would do nothing
+    within = {f"{name}.out_proj" for name in packed}  # attention never calls it, so an adapter would have no effect
     plain = [name for name, module in modules.items() if name and name not in within and _takes_adapter(module)]
     found = plain + packed
     if not found:
-        raise UserError(f"{where}: its encoder has no layer that takes an adapter: set {where}.rank=0")
+        raise UserError(f"{where}: its encoder has no layer that supports an adapter: set {where}.rank=0")
     if lora.targets is None:
         return plain, packed
     for target in lora.targets:
@@ -67,7 +67,7 @@ def chosen_layers(encoder: nn.Module, lora: Lora, where: str) -> tuple[list[str]
 
 
 def has_adapters(encoder: nn.Module) -> bool:
-    """Whether `add_adapters` was here, and `merge_adapters` not since."""
+    """Whether the encoder has adapters that are not merged."""
     return hasattr(encoder, "peft_config")
 
 
@@ -77,7 +77,7 @@ def is_adapter(name: str) -> bool:
 
 
 def merge_adapters(encoder: nn.Module) -> None:
-    """Adds what the adapters have learned to the layers beside them, and takes peft's modules out again."""
+    """Merges the adapters into their layers, and removes peft's modules."""
     for name, layer in list(_adapted(encoder)):
         layer.merge()
         parent, _, last = name.rpartition(".")
@@ -105,5 +105,5 @@ def _ends(name: str, target: str) -> bool:
 
 
 def _candidates(names: list[str]) -> set[str]:
-    """The last word of each name, with the one before it where it is a number."""
+    """The last part of each name, with the part before it if it is a number."""
     return {".".join(name.split(".")[-2 if name.split(".")[-1].isdigit() else -1 :]) for name in names}

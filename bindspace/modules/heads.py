@@ -1,4 +1,4 @@
-"""Heads: features of an encoder to a point of the space. Torch only."""
+"""Heads: project features of an encoder into the space. Torch only."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 from bindspace.contract import Head
 
-FASTER = 10.0  # under Adam a metric learns so many times as fast as the rest: 1 and 30 kept less of what is new
-WIDER = 4  # rows of a metric's map for each of the space's dims: fewer depend more on where they begin
+FASTER = 10.0  # learning-rate factor of the metric under Adam: 1 and 30 had lower recall on held-out combinations
+WIDER = 4  # rows of the metric's map per dim of the space: fewer depend more on the initialisation
 
 
 def build_head(kind: Head, width: int, dim: int) -> nn.Module:
     """The projection (B, width) -> (B, dim), before normalisation.
 
     `linear` is LayerNorm and one matrix, as in ImageBind (Girdhar et al. 2023, section 4); `mlp` has one hidden layer
-    of `width`; `metric` is `MetricHead`; `identity` needs `width == dim`, since the tower ends in the space already.
+    of `width`; `metric` is `MetricHead`; `identity` needs `width == dim`: the tower ends in the space.
     """
     if kind is Head.linear:
         return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim, bias=False))
@@ -32,12 +32,12 @@ def build_head(kind: Head, width: int, dim: int) -> nn.Module:
 
 
 class MetricHead(nn.Module):
-    """A linear head, and a map H (K, D) of the space that is learned beside it. Shapes: B rows, D dims, K = 4 D.
+    """A linear head with a learned metric: a map H (K, D) of the space. Shapes: B rows, D dims, K = 4 D.
 
-    In training it gives `a`, which meets the pivot's x at `met(x)` = H x, normalised: a bilinear similarity, in which
-    directions of the pivot that the modality cannot tell grow short. In evaluation it gives `back(a)` = H' a, a point
-    of the space as it stands, whose cosine with x follows a' H x; less `hubs` (D,), since H x is longer for some x than
-    for others, and a long one is near to everything.
+    In training it returns `a`, which is compared with `met(x)` = H x of the pivot's x, normalised: a bilinear
+    similarity, in which directions of the pivot that are absent from the modality get small. In evaluation it returns
+    `back(a)` = H' a, a point of the unchanged space, whose cosine with x follows a' H x; minus `hubs` (D,), the hubness
+    correction: H x is longer for some x than for others, and a long one is close to every query.
     """
 
     hubs: Tensor
@@ -47,6 +47,7 @@ class MetricHead(nn.Module):
         self.linear = build_head(Head.linear, width, WIDER * dim)
         self.map = nn.Parameter(torch.randn(WIDER * dim, dim) / (FASTER * dim**0.5))  # H / FASTER
         self.register_buffer("hubs", torch.zeros(dim))
+        self.training_dim = WIDER * dim
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width) -> (B, K) in training, (B, D) in evaluation; before normalisation."""
@@ -58,7 +59,7 @@ class MetricHead(nn.Module):
         return x_BD @ (FASTER * self.map).T
 
     def met(self, x_BD: Tensor) -> Tensor:
-        """Where training meets the pivot's points: unit vectors (B, K)."""
+        """The pivot's points as training compares them: unit vectors (B, K)."""
         return F.normalize(self.mapped(x_BD), dim=-1)
 
     def back(self, a_BK: Tensor) -> Tensor:

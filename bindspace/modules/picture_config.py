@@ -1,4 +1,4 @@
-"""What the settings of picture-like modalities share: a trunk for a square grid. Standard library only."""
+"""Shared settings of picture-like modalities: a trunk for a square grid. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Trunk(Enum):
-    """`conv`: a small CNN for few data and few steps. `vit`: a vision transformer. `timm`: timm's network `model`."""
+    """`conv`: a small CNN, for little data and few steps. `vit`: a vision transformer. `timm`: timm's model `model`."""
 
     conv = "conv"
     vit = "vit"
@@ -36,13 +36,13 @@ class PictureConfig(ModalityConfig):
     channels: ClassVar[int]  # of `pixels`
     stem: ClassVar[int] = 4  # of trunk=conv: patch size of its first layer
     widths: ClassVar[tuple[int, ...]] = (64, 128)  # of trunk=conv: channels by stage
-    mean: ClassVar[tuple[float, ...] | None] = None  # by which colours are normalised; None: measurements, which stay
+    mean: ClassVar[tuple[float, ...] | None] = None  # normalisation of colours; None: measurements, not normalised
     std: ClassVar[tuple[float, ...] | None] = None
 
     trunk: Trunk = Trunk.conv
     image_size: int = 64  # side of the square that the encoder sees
-    model: str | None = None  # of trunk=timm: a name that timm knows, e.g. resnet18; `width` then follows it
-    patch: int = 8  # the rest: of trunk=vit only, whose features have `width`
+    model: str | None = None  # for trunk=timm: a model name of timm, e.g. resnet18, which also sets `width`
+    patch: int = 8  # this and the following: for trunk=vit only
     layers: int = 12
     heads: int = 4
 
@@ -65,7 +65,7 @@ class PictureConfig(ModalityConfig):
         return trunk
 
     def _timm(self, pretrained: bool) -> nn.Module:
-        """timm's network; a space then records the width that it has."""
+        """timm's network; the space records its width."""
         from bindspace.modules.timm_trunk import TimmTrunk
 
         trunk = TimmTrunk(self.model, self.channels, self.image_size, self.mean, self.std)

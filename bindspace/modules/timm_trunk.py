@@ -1,7 +1,7 @@
-"""Any network that timm knows, by name, as a trunk (B, C, H, W) -> (B, width). Import it inside `encoder()`.
+"""Any network of timm, by name, as a trunk (B, C, H, W) -> (B, width). Import it inside `encoder()`.
 
-Nothing is ever downloaded: weights are a local file, and a name that leads to a hub or a folder is refused, since it
-may stand in a stranger's space.
+Nothing is downloaded: weights are a local file, and a name that refers to a hub or a folder is refused, since it may
+come from an untrusted space.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ BLOCKS = (("blocks",), ("stages",), ("layers",), ("layer1", "layer2", "layer3", 
 
 
 class TimmTrunk(nn.Module):
-    """A network of timm without its classifier; `width`: of its features, which it decides itself.
+    """A network of timm without its classifier; `width`: of its features, set by the network.
 
-    `mean`, `std`: by which `pixels` were normalised, one number a channel. They are then turned into what the network
-    was trained with. None: the channels are measurements, and stay as the plugin prepares them.
+    `mean`, `std`: the normalisation of `pixels`, one number per channel, which is converted to the one that the network
+    was trained with. None: the channels are measurements, and are not converted.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class TimmTrunk(nn.Module):
             config: Any = self.model.pretrained_cfg
             theirs = [torch.tensor(config[key], dtype=torch.float32)[:, None, None] for key in ("mean", "std")]
             ours = [torch.tensor(values)[:, None, None] for values in (mean, std)]
-            self.register_buffer("factor", ours[1] / theirs[1])  # saved with a space: timm may change its record
+            self.register_buffer("factor", ours[1] / theirs[1])  # saved with a space: timm's values may change
             self.register_buffer("offset", (ours[0] - theirs[0]) / theirs[1])
         else:
             self.factor = None
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """What the network repeats, from input to output: blocks of a transformer, stages of a CNN (for `tune`)."""
+        """The repeated parts of the network, from input to output: transformer blocks or CNN stages (for `tune`)."""
         for names in BLOCKS:
             if all(hasattr(self.model, name) for name in names):
                 parts = [getattr(self.model, name) for name in names]
@@ -74,15 +74,15 @@ class TimmTrunk(nn.Module):
         return self.model(pixels if self.factor is None else pixels * self.factor + self.offset)
 
     def start(self, weights: str | None) -> None:
-        """Loads a local file where there is one, and tries the network once. Raises `UserError`."""
+        """Loads a local file if there is one, and runs the network once. Raises `UserError`."""
         if weights is not None:
             self._load(Path(weights))
         was_training = self.training
         try:
             with torch.no_grad():
                 shape = tuple(self.eval()(torch.zeros(1, self.channels_in, *self.sides)).shape)
-        except Exception as error:  # anything, at a size that the network was not made for
-            raise UserError(f"timm's {self.name} does not take {self._input()}: {_one_line(error)}") from error
+        except Exception as error:  # any error, at an unsupported input size
+            raise UserError(f"timm's {self.name} does not support {self._input()}: {_one_line(error)}") from error
         finally:
             self.train(was_training)
         if shape != (1, self.width):
@@ -92,7 +92,7 @@ class TimmTrunk(nn.Module):
             )
 
     def _load(self, path: Path) -> None:
-        """The file's tensors by timm's own rules: names of older files, positions of another size, input channels."""
+        """The file's tensors after timm's own conversions: old names, position tables of another size, channels."""
         from timm.models import load_pretrained, model_entrypoint
 
         state = _own_names(read_state(path))
@@ -101,7 +101,7 @@ class TimmTrunk(nn.Module):
         heads = (heads,) if isinstance(heads, str) else tuple(heads)
         left_out = sorted(name for name in state if name.rpartition(".")[0] in heads)
         state = {name: value for name, value in state.items() if name not in left_out}
-        if not state:  # timm would take its own, from the network
+        if not state:  # timm would download its own
             raise UserError(f"{path} holds no weights beside a classifier: give the file of a whole timm {self.name}")
         family = sys.modules[model_entrypoint(self.name.partition(".")[0]).__module__]
         rename = getattr(family, "checkpoint_filter_fn", None) or getattr(family, "_checkpoint_filter_fn", None)
@@ -121,7 +121,7 @@ class TimmTrunk(nn.Module):
             hook.remove()
         if left_out:
             warnings.warn(
-                f"{path}: left out its classifier ({', '.join(left_out)}), in whose place the space has a head",
+                f"{path}: left out its classifier ({', '.join(left_out)}), which the head of the space replaces",
                 stacklevel=2,
             )
 
@@ -139,13 +139,13 @@ class TimmTrunk(nn.Module):
 
 
 def known(name: str) -> Any:
-    """What timm records of a name: `mean`, `std`, `fixed_input_size` ... Raises `UserError` with the closest names."""
+    """timm's config of a name: `mean`, `std`, `fixed_input_size` ... Raises `UserError` with the closest names."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         close = get_close_matches(architecture, timm.list_models(), n=5, cutoff=0.5)
         guess = f"the closest are {', '.join(close)}" if close else "no name is close to it"
         raise UserError(
-            f"timm knows no model {name!r}: {guess}; `python -c 'import timm; print(timm.list_models())'` lists them"
+            f"unknown timm model {name!r}: {guess}; `python -c 'import timm; print(timm.list_models())'` lists them"
         )
     tags = [other for other in timm.models.get_arch_pretrained_cfgs(architecture) if other]
     if tag and tag not in [other.rpartition(".")[2] for other in tags]:
@@ -165,7 +165,7 @@ def _checked(name: str | None) -> str:
 
 
 def _own_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The network's names for a file of this trunk's own, or one saved from DDP."""
+    """The network's names for a file saved from this trunk, or from DDP."""
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
     own = {name: value for name, value in state.items() if name not in ("factor", "offset")}

@@ -1,4 +1,4 @@
-"""Trunks for anything that lies on a grid (B, C, H, W): a small CNN and timm's ViT. Import it inside `encoder()`."""
+"""Trunks for grids (B, C, H, W): a small CNN and timm's ViT. Import it inside `encoder()`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Grid = int | tuple[int, int]  # a square's side, or (height, width)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(gelu(conv(gelu(norm(x))))): no statistics over the batch, so a row never depends on its neighbours."""
+    """x + conv(gelu(conv(gelu(norm(x))))): no batch statistics, so a row does not depend on the other rows."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
 class ConvTrunk(nn.Module):
     """A patch stem, then stages of stride 2 with residual blocks; the map is pooled to `pool` and flattened.
 
-    Where things are stays in the features (flattening keeps it, global pooling would lose it).
+    The features keep positions (flattening keeps them, global pooling would lose them).
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ConvTrunk(nn.Module):
             stages += [ResidualBlock(after) for _ in range(depth)]
         self.stages = nn.Sequential(*stages)
         self.norm = nn.GroupNorm(1, widths[-1])
-        # the head is the layer after this one: one more in between learned slower
+        # the head is the layer after this one: an extra layer in between learned more slowly
         self.last = nn.Sequential(nn.Linear(widths[-1] * pool[0] * pool[1], width), nn.GELU())
 
     @property
@@ -72,7 +72,7 @@ class ConvTrunk(nn.Module):
 
 
 def _mean_cells(x_BCHW: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Adaptive average pooling; where all cells are of one size, the plain kernel has the same bits sooner."""
+    """Adaptive average pooling; for cells of equal size, the plain kernel is faster and bitwise identical."""
     (height, more), (width, wider) = map(divmod, x_BCHW.shape[2:], cells)
     if more or wider:
         return F.adaptive_avg_pool2d(x_BCHW, cells)
@@ -126,11 +126,11 @@ def conv_trunk(
     pool: tuple[int, int] = (4, 4),
     depth: int = 1,
 ) -> ConvTrunk:
-    """A small CNN (B, channels_in, H, W) -> (B, width) for any H and W; right for few data and few steps.
+    """A small CNN (B, channels_in, H, W) -> (B, width) for any H and W; for little data and few steps.
 
     `stem`: patch size of the first convolution. `widths`: channels by stage; each further stage halves the map and has
     `depth` residual blocks. The last map is pooled to `pool` cells and projected to `width`. Widths that are
-    multiples of 32 suit matrix units.
+    multiples of 32 suit matrix instructions (Tensor Cores, AMX).
     """
     return ConvTrunk(channels_in, widths, stem, width, pool, depth)
 
@@ -163,7 +163,7 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
 
 def put_weights(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Loads a state dict that came from `path`, strictly; `module.own_names` may translate its names first."""
+    """Loads a state dict read from `path`, strictly; `module.own_names` may translate its names first."""
     state = getattr(module, "own_names", dict)(state)
     own = module.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -182,12 +182,12 @@ def put_weights(module: nn.Module, state: Mapping[str, Tensor], path: str | Path
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from a local file; a torch file may hold tensors only, so that nothing in it is run."""
+    """A state dict from a local file; a torch file may hold tensors only, so that no code in it is executed."""
     if not path.is_file():
         raise UserError(f"expected `weights` to be a file of weights, there is none at {path}: check the path")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of odd pickles, which are answered below
+            warnings.simplefilter("ignore")  # torch warns about unusual pickles, which are handled below
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
         raise UserError(
@@ -202,7 +202,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def grid_sides(value: Grid) -> tuple[int, int]:
-    """(height, width) of what may be a square's side."""
+    """(height, width) of a grid; an int is the side of a square."""
     return (value, value) if isinstance(value, int) else value
 
 

@@ -8,9 +8,9 @@ from dataclasses import fields
 from typing import Any
 
 from bindspace.contract import Head, ModalityConfig, UserError
-from bindspace.settings.distillation import check_hubs, check_teach
 from bindspace.settings.pairs import check_validation, frozen, moving, resolve_pairs, unpaired
 from bindspace.settings.run import Pair, TrainRun
+from bindspace.settings.terms import check_terms
 
 Check = tuple[str, Callable[[Any], bool], str]
 AT_LEAST_1: tuple[Callable[[Any], bool], str] = (lambda value: value >= 1, "1 or more")
@@ -21,11 +21,10 @@ CHECKS: list[Check] = [
     ("dim", *AT_LEAST_1),
     ("data.batch", lambda value: value >= 2, "2 or more, since the others of a batch are the negatives"),
     ("data.val_fraction", *SHARE),
+    ("data.val_max", *AT_LEAST_1),
     ("data.max_bad_fraction", lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     ("data.workers", *AT_LEAST_0),
     ("data.memory_gb", *AT_LEAST_0),
-    ("loss.temperature", *ABOVE_0),
-    ("loss.min_temperature", *ABOVE_0),
     ("optim.lr", *ABOVE_0),
     ("optim.weight_decay", *AT_LEAST_0),
     ("optim.warmup", *SHARE),
@@ -46,6 +45,8 @@ BENCHMARK_CHECKS = [check for check in CHECKS if check[0].startswith(("benchmark
 def check_run(run: TrainRun) -> list[Pair]:
     """The pairs that are trained, of a run whose values all make sense. Raises `UserError` for one that does not."""
     check_values(run, CHECKS)
+    if run.loss is None:
+        raise UserError("there is no loss: choose one, e.g. loss=learned")
     if run.benchmark.published:
         raise UserError(
             "a table of published results is measured by `bindspace benchmark`, on data sets of its own: leave its "
@@ -74,8 +75,9 @@ def check_run(run: TrainRun) -> list[Pair]:
         if pair not in trained:
             name = "-".join(pair.of)
             warnings.warn(f"both towers of {name} stand still: the pair is not trained, nor on record", stacklevel=2)
-    check_teach(run, trained)
-    check_hubs(run)
+    check_terms(run, trained)
+    for config in run.callbacks.values():
+        config.check(run)
     return trained
 
 

@@ -108,7 +108,7 @@ def check_validation(run: TrainRun, pairs: Collection[Pair]) -> None:
 
 def _bound(run: TrainRun, name: str) -> Pair:
     bind = run.modality[name].bind
-    return Pair([run.pivot, name], bind.weight, bind.temperature, bind.learned)
+    return Pair([run.pivot, name], bind.weight, bind.temperature, bind.learned, bind.loss)
 
 
 def _check(pair: Pair, names: Collection[str]) -> None:

@@ -62,7 +62,8 @@ class DataSettings:
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
     batch: int = 128  # events a step, over all ranks together
-    val_fraction: float = 0.05
+    val_fraction: float = 0.05  # of the training rows, where there is no data.val
+    val_max: int = 2000  # events a pair that are validated at most, drawn by the seed
     workers: int = 1
     memory_gb: float = 2.0  # decoded samples are kept in memory up to this much
     max_bad_fraction: float = 0.01
@@ -77,58 +78,7 @@ class Pair:
     weight: float = 1.0
     temperature: float | None = None  # None: loss.temperature
     learned: bool | None = None  # None: loss.learned
-
-
-class TeachForm(Enum):
-    """What a learner is taught of its anchor's place among the landmarks."""
-
-    proxy = "proxy"  # their mean by that distribution: InfoNCE against those of the batch
-    sample = "sample"  # one of them, drawn by that distribution anew at each step: InfoNCE against those of the batch
-
-
-@dataclass
-class Teach:
-    """Two modalities that share no event: the pivot's place among the second one's vectors teaches the first.
-
-    An item of `teach`. It is no pair: the ledger records it as `unpaired`.
-    """
-
-    of: list[str]  # the first learns; the second stands still, and its training cells are the landmarks
-    weight: float = 1.0  # beside the learner's pair with the pivot
-    temperature: float = 0.05  # of the pivot's similarities to the landmarks
-    learner_temperature: float | None = None  # of the learner's; None: the same
-    landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
-    form: TeachForm = TeachForm.proxy  # proxy or sample, of the landmarks
-
-
-class LossKind(Enum):
-    """What is minimised for each pair."""
-
-    info_nce = "info_nce"
-    siglip = "siglip"
-
-
-@dataclass
-class Hubs:
-    """`loss.hubs.*`: heads that learn a metric are corrected for what it makes near to everything."""
-
-    of: str | None = None  # the modality whose training cells tell what that is, which stands still; null: off
-    weight: float = 0.65  # the score, as a cosine of training, of a cell that is worth finding
-    landmarks: int = 4096  # how many of those cells, drawn by the seed; 0: all
-
-
-@dataclass
-class LossSettings:
-    """`loss.*`: what is minimised for each pair, and its temperature."""
-
-    kind: LossKind = LossKind.info_nce
-    temperature: float = 0.07
-    learned: bool = True
-    min_temperature: float = 0.01  # a learned temperature is clamped to this
-    mask_duplicates: bool = True  # rows with the same content on either side are not negatives of each other
-    bias: float = -10.0  # siglip: where the learned bias of a pair begins
-    precision: Precision = Precision.float32  # of the matrix products; `auto`: bf16 where matrix units are there for it
-    hubs: Hubs = field(default_factory=Hubs)
+    loss: str | None = None  # the name of another term for this pair, with its defaults; None: that of the run
 
 
 @dataclass
@@ -217,13 +167,14 @@ class TrainRun:
     pivot: str = "???"  # a role, not a name: conf/train.yaml chooses the modality
     modality: dict[str, Any] = field(default_factory=dict)  # name -> the plugin's own dataclass
     pairs: list[Pair] | None = None  # None: the star round the pivot
-    teach: list[Teach] = field(default_factory=list)  # losses between two that share no event, through the pivot
+    terms: list[Any] = field(default_factory=list)  # further terms of the loss: {use: NAME, of: [A,B,...], ...}
     data: DataSettings = field(default_factory=DataSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
+    loss: Any = None  # the term of every listed pair, a plugin's own dataclass; `loss=<its name>` selects it
     optim: OptimSettings = field(default_factory=OptimSettings)
     stages: list[StageSettings] = field(default_factory=lambda: [StageSettings("joint", 1000)])
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
+    callbacks: dict[str, Any] = field(default_factory=dict)  # name -> the plugin's own dataclass
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     seed: int = 0
     out: str | None = None  # None: outputs/<experiment>/<date_time>

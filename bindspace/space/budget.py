@@ -1,4 +1,4 @@
-"""A bound on the memory that building a module may ask for, before any of it is given. Torch only."""
+"""A bound on the memory that building a module may allocate, checked before allocation. Torch only."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LARGEST_ELEMENT = 8  # bytes
 
 
 class OverBudget(ValueError):
-    """Raised in the place of an allocation that would exceed the budget."""
+    """Raised instead of an allocation that would exceed the budget."""
 
 
 class Budget(TorchFunctionMode):
-    """Within it, tensors made from numbers alone may take at most `size` bytes and be at most `count`, all together.
+    """Context in which tensors created from sizes may take at most `size` bytes and be at most `count` in total.
 
-    Settings of a stranger's file decide how large a tower is built; the weights in the same file bound how large it can
-    rightly be. What is counted is an upper bound by arithmetic: building on the meta device would be exact, but costs
-    seconds of imports, and constructors that look at values do not work on it.
+    The settings of an untrusted file determine the size of a tower; the weights in the same file bound the legitimate
+    size. The count is an arithmetic upper bound: building on the meta device would be exact, but costs seconds of
+    imports, and constructors that read values do not work on it.
     """
 
     def __init__(self, size: int, count: int) -> None:
@@ -36,18 +36,18 @@ class Budget(TorchFunctionMode):
         self.count = count
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Runs the function, after counting what it is about to allocate."""
+        """Runs the function after counting its allocation."""
         kwargs = kwargs or {}
         if func in _SHAPED or func in _LINES or func in _SQUARES:
             self.size -= _LARGEST_ELEMENT * _elements(func, (*args, *kwargs.values()))
             self.count -= 1
             if self.size < 0 or self.count < 0:
-                raise OverBudget("they ask for far more memory than the weights in the file have")
+                raise OverBudget("they need far more memory than the weights in the file")
         return func(*args, **kwargs)
 
 
 def _elements(func: Any, values: Iterable[Any]) -> int:
-    """At most so many elements has what the function returns."""
+    """An upper bound of the number of elements that the function returns."""
     values = list(values)
     numbers = [value for value in values if type(value) in (int, float)]
     if func in _SHAPED:

@@ -1,7 +1,7 @@
-"""A space as a folder: `space.json`, `model.safetensors`, the ledger, and a model card. No code in it, none run for it.
+"""A space as a folder: `space.json`, `model.safetensors`, the ledger, and a model card. It contains no code.
 
-A folder may come from a stranger: classes come from the registry, settings are checked against the plugin's dataclass,
-nothing is followed as a path or a URL, and no more memory is asked for than the weights in the file account for.
+A folder may be untrusted: classes come from the registry, settings are checked against the plugin's dataclass, no
+value is used as a path or a URL, and no more memory is allocated than the weights in the file account for.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 def save(space: Space, folder: str | Path, card: str | None = None) -> Path:
-    """Writes the space as a folder, whole or not at all, in the place of an older space. Returns the folder.
+    """Writes the space as a folder, whole or not at all, and replaces an older space. Returns the folder.
 
-    `card`: markdown that goes into the model card, e.g. a table of what was measured. Raises `UserError` where the
-    folder holds anything else than a space, or cannot be written.
+    `card`: markdown for the model card, e.g. a table of results. Raises `UserError` if the folder holds anything other
+    than a space, or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file, in the place of a space: move it, or choose another folder")
+        raise UserError(f"{folder} is a file: move it, or choose another folder")
     others = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.is_dir() else []
     if others:
-        raise UserError(f"{folder} holds {others[0]!r}, which is no part of a space: choose another folder")
+        raise UserError(f"{folder} holds {others[0]!r}, which does not belong to a space: choose another folder")
     description = describe(space)
     with replace_folder(folder) as new:
         try:
@@ -60,16 +60,17 @@ def save(space: Space, folder: str | Path, card: str | None = None) -> Path:
             raise UserError(f"cannot write {folder / WEIGHTS}: {error}: choose another folder or make room") from error
         write_json(new / SPACE, description)
         if space.ledger is not None:
-            space.ledger.save(new, sha256(new / WEIGHTS))
+            dropped = set(space.ledger.towers) - set(space.modalities)  # by `load(modalities=...)`
+            space.ledger.without(dropped).save(new, sha256(new / WEIGHTS))
         write_text(new / CARD, model_card(space, description, card))
     return folder
 
 
 def load(folder: str | Path, modalities: Sequence[str] | None = None, device: str | torch.device = "cpu") -> Space:
-    """Builds the space that a folder holds, in evaluation mode, with only the modalities asked for.
+    """Loads a space from a folder, in evaluation mode, with only the given modalities.
 
-    Reads the tensors of those modalities and no others. The ledger is checked against the weights: if they do not
-    belong together, every status is `unknown`. Raises `UserError`, or `PluginError` where a plugin is missing.
+    Reads only the tensors of those modalities. The ledger is checked against the weights: if they do not match, every
+    status is `unknown`. Raises `UserError`, or `PluginError` if a plugin is missing.
     """
     folder = Path(folder)
     for name in FILES - {CARD}:
@@ -101,7 +102,7 @@ def read_settings(folder: str | Path) -> tuple[dict[str, ModalityConfig], int, s
 
 
 def describe(space: Space) -> dict[str, Any]:
-    """What `space.json` says of a space. Raises `UserError` for a setting that could not be loaded again."""
+    """The content of `space.json`. Raises `UserError` for a setting that could not be loaded again."""
     modalities = {}
     for name, config in space.configs.items():
         plugin = registry.find(registry.implementation(type(config)))
@@ -147,7 +148,7 @@ def _tensors(space: Space) -> dict[str, torch.Tensor]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """`space.json`, with its outer shape checked; the settings of modalities are checked when they are asked for."""
+    """`space.json`, with its outer structure checked; settings of modalities are checked when they are used."""
     path = folder / SPACE
     if not path.is_file():
         hint = (
@@ -165,7 +166,7 @@ def _read(folder: Path) -> dict[str, Any]:
     if isinstance(value, dict) and value.get("schema") != SCHEMA:
         found = repr(value.get("schema"))[:20]
         raise UserError(
-            f"{path} has schema {found}, this bindspace reads schema {SCHEMA}: use the version that wrote it"
+            f"{path} has schema {found}, this bindspace supports schema {SCHEMA}: use the version that wrote it"
         )
     _keys(value, ("schema", "bindspace", "torch", "pivot", "dim", "modalities", "temperatures"), path)
     _keys(value["modalities"], None, f"{path}: modalities")
@@ -185,7 +186,7 @@ def _refuse(constant: str) -> None:
 def _distinct(items: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(items)
     if len(values) != len(items):
-        raise ValueError("a key stands in it twice")
+        raise ValueError("it has a duplicate key")
     return values
 
 
@@ -235,7 +236,7 @@ def _config(name: str, entry: Any, path: Path) -> ModalityConfig:
     if kind.modality != name:
         raise UserError(f"{where}: the plugin {said['implementation']!r} serves {kind.modality!r}, not {name!r}")
     if from_primitives(int, entry["contract"], f"{where}.contract") != kind.contract:
-        raise UserError(f"{where} was written for contract {entry['contract']}, its plugin speaks {kind.contract}")
+        raise UserError(f"{where} was written for contract {entry['contract']}, its plugin supports {kind.contract}")
     config = from_primitives(kind, entry["settings"], f"{where}.settings")
     if config.weights is not None:
         raise UserError(f"{where}.settings.weights: expected null, since weights are in {WEIGHTS}")
@@ -243,13 +244,13 @@ def _config(name: str, entry: Any, path: Path) -> ModalityConfig:
 
 
 def _build(configs: Mapping[str, ModalityConfig], description: Mapping[str, Any], weights: Any, folder: Path) -> Space:
-    """The space with fresh weights, after checking that the file's tensors are exactly its own."""
+    """The space with new weights, after checking that the file has exactly its tensors."""
     keys = set(weights.keys())
     budget = Budget(8 * (folder / WEIGHTS).stat().st_size + _SLACK, 16 * len(keys) + 1000)
     try:
         with torch.random.fork_rng(devices=[]), budget:
             space = Space(configs, description["dim"], description["pivot"], pretrained=False)
-    except Exception as error:  # a plugin's constructor may raise anything at settings it has never seen
+    except Exception as error:  # a plugin's constructor may raise anything for unexpected settings
         raise UserError(f"{folder / SPACE}: its settings build no towers ({type(error).__name__}: {error})") from error
     _add_temperatures(space, description, folder)
     prefixes = [f"towers.{name}." for name in description["modalities"] if name not in configs]
@@ -283,20 +284,16 @@ def _compare(space: Space, keys: set[str], weights: Any, path: Path) -> None:
     state = space.state_dict()
     if missing := sorted(state.keys() - keys):
         raise UserError(
-            f"{path} has no tensor {missing[0]!r}, which {SPACE} asks for: copy the whole space folder again"
+            f"{path} has no tensor {missing[0]!r}, which {SPACE} requires: copy the whole space folder again"
         )
     if extra := sorted(keys - state.keys()):
-        raise UserError(
-            f"{path} has a tensor {extra[0]!r}, which {SPACE} knows nothing of: copy the whole folder again"
-        )
+        raise UserError(f"{path} has a tensor {extra[0]!r}, which is not in {SPACE}: copy the whole folder again")
     for name, tensor in state.items():
         part = weights.get_slice(name)
         shape, kind, expected = tuple(part.get_shape()), part.get_dtype(), _DTYPES.get(tensor.dtype)
         if shape != tuple(tensor.shape) or not (kind == expected or {kind, expected} <= _FLOATS):
             wanted, got = f"{expected} {tuple(tensor.shape)}", f"{kind} {shape}"
-            raise UserError(
-                f"{path}: {name}: expected {wanted} as {SPACE} says, got {got}: the two do not belong together"
-            )
+            raise UserError(f"{path}: {name}: expected {wanted} as {SPACE} says, got {got}: the two do not match")
 
 
 def _moved(space: Space, device: str | torch.device) -> Space:

@@ -1,4 +1,4 @@
-"""The model card of a space: what a stranger needs to know, from what the space itself knows."""
+"""The model card of a space, generated from the space itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from bindspace.space.space import Space
 
 _LIMITS = """\
-* Vectors of this space can be compared with each other, and not with those of another space or another training run.
-* What is emergent was never trained: measure it on your own data before you rely on it.
-* Each modality takes only what its line in the table above says.
-* The ledger records and does not prove: it shows accidents and swapped files, not forgery."""
+* Vectors of this space are comparable with each other, not with those of another space or another training run.
+* Emergent pairs were never trained: measure them on your own data before you rely on them.
+* Each modality accepts only the input listed in the table above.
+* The ledger is a record, not a proof: it detects accidents and swapped files, not forgery."""
 
 
 def model_card(space: Space, description: Mapping[str, Any], extra: str | None = None) -> str:
-    """Markdown: modalities and what they expect, pairs trained, what is emergent, how to load, settings, limits.
+    """Markdown: modalities and their input, trained pairs, emergent pairs, how to load, settings, limits.
 
-    `description`: what `space.json` says. `extra`: a section of the caller's, e.g. what was measured.
+    `description`: the content of `space.json`. `extra`: a section of the caller, e.g. results.
     """
     names = ", ".join(f"`{name}`" for name in space.modalities)
     head = f"One embedding space of {space.dim} dimensions for {names}, with `{space.pivot}` as the pivot."
@@ -31,8 +31,8 @@ def model_card(space: Space, description: Mapping[str, Any], extra: str | None =
         "": f"# A bindspace space\n\n{head}",
         "Use": _usage(space),
         "Modalities": _modalities(space, description),
-        "What was trained": _trained(space.ledger),
-        "What may be claimed": _claims(space),
+        "Trained pairs": _trained(space.ledger),
+        "Status of each pair": _claims(space),
         "Measured": extra.strip() if extra else "",
         "Limits": _LIMITS,
         "Settings": f"```json\n{json.dumps(description, indent=2, ensure_ascii=False)}\n```",
@@ -59,12 +59,16 @@ def _modalities(space: Space, description: Mapping[str, Any]) -> str:
 
 def _trained(ledger: Ledger | None) -> str:
     if ledger is None or ledger.unknown_reason is not None:
-        return f"Not on record: {ledger.unknown_reason if ledger else 'the space came without a ledger'}."
+        return f"Not recorded: {ledger.unknown_reason if ledger else 'the space has no ledger'}."
     rows = []
     for a, b in ledger.trained_pairs():
         term = ledger.pairs[a, b].paired
         rows.append([f"{a}-{b}", str(term.steps), str(term.examples), ", ".join(ledger.shaped_by(a, b)) or "-"])
-    lines = [_table(["pair", "steps", "examples", "also shaped by"], rows) if rows else "No pair, on record."]
+    lines = [
+        _table(["pair", "steps", "examples", "also shaped by"], rows)
+        if rows
+        else "No pair was trained, according to the ledger."
+    ]
     lines += [f"Declared, not recorded: {said(declaration)}." for declaration in ledger.declarations]
     if ledger.selected_on:
         lines.append(f"Selected on: {', '.join(ledger.selected_on)}.")

@@ -1,4 +1,4 @@
-"""A space without adapters: what they have learned is added to the layers beside them."""
+"""Merges the adapters of a space into their layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def merge_space(space: Space) -> None:
 
 
 def plain_state(space: Space) -> dict[str, Tensor]:
-    """The space's state with all adapters merged; the space itself stays as it is."""
+    """The space's state with all adapters merged; the space itself is not changed."""
     state = space.state_dict()
     for name, tower in space.towers.items():
         assert isinstance(tower, Tower)

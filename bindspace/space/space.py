@@ -31,11 +31,11 @@ class Tower(nn.Module):
 
     @property
     def main_stream(self) -> str:
-        """The key of a batch that a single tensor stands for: the first parameter of the encoder's `forward`."""
+        """The batch key of a single tensor: the first parameter of the encoder's `forward`."""
         return next(iter(inspect.signature(self.encoder.forward).parameters))
 
     def features(self, owner: Tensor | None = None, **batch: Tensor) -> Tensor:
-        """What comes before head and normalisation, (R, width); rows of one sample are averaged to (n, width)."""
+        """Features before head and normalisation, (R, width); rows of one sample are averaged to (n, width)."""
         features = self.encoder(**batch)
         return features if owner is None else _mean_by_owner(features, owner)
 
@@ -52,9 +52,9 @@ def _mean_by_owner(rows: Tensor, owner: Tensor) -> Tensor:
 
 
 class Space(nn.Module):
-    """Encoders and heads by modality, a temperature by trained pair, and the ledger of what they have seen.
+    """Encoders and heads by modality, a temperature by trained pair, and the ledger of their training.
 
-    `configs`: modality name -> its plugin's config. `pretrained`: towers load the file their config names.
+    `configs`: modality name -> its plugin's config. `pretrained`: towers load the `weights` of their config.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Space(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def add_towers(self, other: Space) -> None:
-        """Takes the towers of another space of the same dim and pivot, whose modalities this one does not have."""
+        """Adds the towers of another space with the same dim and pivot, and with other modalities."""
         assert (self.dim, self.pivot) == (other.dim, other.pivot)
         assert not set(self.configs) & set(other.configs)
         self.configs.update(other.configs)
@@ -90,7 +90,7 @@ class Space(nn.Module):
     def add_temperature(
         self, a: str, b: str, temperature: float, learned: bool, minimum: float = 0.01, bias: float | None = None
     ) -> None:
-        """Gives the pair a temperature, and a bias where one is given, unless it has them."""
+        """Gives the pair a temperature, and a bias if one is given, unless it has them."""
         name = pair_name(a, b, self.pivot)
         if name not in self.temperatures:
             self.temperatures[name] = Temperature(temperature, learned, minimum)
@@ -101,10 +101,14 @@ class Space(nn.Module):
         return self.temperatures[pair_name(a, b, self.pivot)]()
 
     def logit_bias(self, a: str, b: str) -> Tensor:
-        """What a sigmoid loss adds to the scaled similarities of the pair: a scalar tensor, 0 where there is none."""
+        """The bias of a sigmoid loss on the scaled similarities of the pair: a scalar tensor, 0 if there is none."""
         temperature = self.temperatures[pair_name(a, b, self.pivot)]
         assert isinstance(temperature, Temperature)
         return torch.zeros((), device=self.device) if temperature.bias is None else temperature.bias
+
+    def training_dim(self, name: str) -> int:
+        """The width of a modality's unit vectors in training mode: `dim`, unless its head learns a metric."""
+        return int(getattr(self._tower(name).head, "training_dim", self.dim))
 
     def forward(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
         """Unit vectors (n, dim) of a prepared batch of one modality, with gradient."""
@@ -112,20 +116,20 @@ class Space(nn.Module):
 
     @torch.inference_mode()
     def encode(self, *, batch_size: int = 64, **prepared: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
-        """Unit vectors (n, dim) of what `prepare` returned, or of its single tensor, by modality."""
+        """Unit vectors (n, dim) of batches from `prepare`, or of single tensors, by modality."""
         return {name: self._batched(name, batch, batch_size) for name, batch in prepared.items()}
 
     @torch.inference_mode()
     def features(self, *, batch_size: int = 64, **prepared: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
-        """What comes before head and normalisation, (n, width), by modality."""
+        """Features before head and normalisation, (n, width), by modality."""
         return {name: self._batched(name, batch, batch_size, features=True) for name, batch in prepared.items()}
 
     @torch.inference_mode()
     def embed(self, *, batch_size: int = 64, **items: Sequence[Any]) -> dict[str, Tensor]:
-        """Reads, prepares and encodes items: paths, bytes, arrays, tensors or strings, as the plugins take them.
+        """Reads, prepares and encodes items: paths, bytes, arrays, tensors or strings, as the plugins accept them.
 
         Returns unit float32 vectors (N, dim) on the CPU by modality, e.g. `embed(audio=["a.flac"], text=["a dog"])`.
-        Raises `UserError` that names the item which cannot be read.
+        Raises `UserError` with the name of an item that cannot be read.
         """
         return {name: self._embed(name, values, batch_size) for name, values in items.items()}
 
@@ -171,7 +175,7 @@ class Space(nn.Module):
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the block; afterwards each part is in the mode it had."""
+    """Evaluation mode for the block; afterwards each module is in its previous mode."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -182,13 +186,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def read_item(config: ModalityConfig, item: Any, index: int) -> Any:
-    """Reads one item of a user: a source, or (source, info). Raises `UserError` that names it by its index."""
+    """Reads one item of a user: a source, or (source, info). Raises `UserError` with its index."""
     source, info = item if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping) else (item, {})
     if config.cell is Cell.path and isinstance(source, str):
         source = Path(source)
     try:
         return config.read(source, info)
-    except Exception as error:  # decoders raise anything at all
+    except Exception as error:  # decoders may raise anything
         shown = f" ({source})" if isinstance(source, (str, Path)) else ""
         got = f"expected {config.expects}, got {type(error).__name__}: {error}"
         reason = error if isinstance(error, BadSample) else got

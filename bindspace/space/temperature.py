@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Temperature(nn.Module):
     """The logit scale 1 / temperature of one pair, fixed or learned in log space (CLIP: Radford et al. 2021, 2.5).
 
-    A learned one is kept at or above `minimum` by `clamp_`, which training calls after each step. `bias`: what a
-    sigmoid loss adds to the scaled similarities, learned (SigLIP: Zhai et al. 2023, section 3.2).
+    `clamp_`, which training calls after each step, keeps a learned one at or above `minimum`. `bias`: learned, added to
+    the scaled similarities by a sigmoid loss (SigLIP: Zhai et al. 2023, section 3.2).
     """
 
     bias: nn.Parameter | None
@@ -34,12 +34,12 @@ class Temperature(nn.Module):
         return self.log_scale.exp()
 
     def add_bias(self, bias: float | None) -> None:
-        """Gives the pair a learned bias, unless it has one; None: leaves it as it is."""
+        """Gives the pair a learned bias, unless it has one; None: no change."""
         if bias is not None and self.bias is None:
             self.bias = nn.Parameter(torch.tensor(float(bias), device=self.log_scale.device))
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Brings a learned temperature back to the minimum where a step went below."""
+        """Clamps a learned temperature to the minimum."""
         if self.learned:
             self.log_scale.clamp_(max=-math.log(self.minimum))

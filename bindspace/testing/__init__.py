@@ -1,6 +1,6 @@
-"""The conformance kit: what every modality plugin has to hold, as checks that anyone can run.
+"""The conformance kit: checks of the requirements for modality plugins, which anyone can run.
 
-`bindspace check NAME` prints them, `pytest --bindspace NAME` runs each as a test, and in a test of your own:
+`bindspace check NAME` prints them, `pytest --bindspace NAME` runs each as a test, and in your own tests:
 
 >>> from bindspace.testing import check_modality
 >>> check_modality("tactile")  # doctest: +SKIP
@@ -16,17 +16,17 @@ __all__ = ["Check", "Result", "all_checks", "check_modality"]
 
 
 def all_checks() -> list[Check]:
-    """The checks in the order in which they are run. Imports torch."""
+    """The checks in order of execution. Imports torch."""
     from bindspace.testing import data_checks, encoder_checks, training_checks
 
     return [*data_checks.CHECKS, *encoder_checks.CHECKS, *training_checks.CHECKS]
 
 
 def check_modality(name: str, **settings: Any) -> list[Result]:
-    """Runs all checks on the installed plugin `name`, built with its `small` settings, and with these over them.
+    """Runs all checks on the installed plugin `name`, built with its `small` settings, overridden by these settings.
 
-    Returns the results. Raises `AssertionError` with the failures, each with the line of the plugin to look at, or
-    `PluginError` where there is no such plugin or it does not load.
+    Returns the results. Raises `AssertionError` with the failures, each with a line of the plugin, or `PluginError` if
+    the plugin is missing or does not load.
     """
     from bindspace.testing.subject import Subject
 

@@ -1,4 +1,4 @@
-"""Checks of the encoder: what it returns, and that neither neighbours, padding, precision nor a file change it."""
+"""Checks of the encoder: its output, and its invariance to the batch, padding, precision, and saving."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BF16_COSINE = 0.99
 
 @checked("encoder", CHECKS)
 def features_have_their_shape(subject: Subject) -> str:
-    """The head takes floats (rows, width), and one NaN in a batch spoils all of it."""
+    """The head expects floats (rows, width), and one NaN invalidates the whole batch."""
     with torch.no_grad():
         features = subject.encoder(**rows_of(subject.batch))
     expect(isinstance(features, Tensor), f"expected a tensor, got {type(features).__name__}")
@@ -36,7 +36,7 @@ def features_have_their_shape(subject: Subject) -> str:
 
 @checked("encoder", CHECKS)
 def rows_do_not_see_each_other(subject: Subject) -> str:
-    """A vector is that of its sample, alone or in any batch; statistics over a batch would break it."""
+    """A vector depends on its sample alone, not on the batch; batch statistics would violate it."""
     together = subject.vectors(subject.samples)
     alone = torch.cat([subject.vectors([sample]) for sample in subject.samples])
     gap = float((together - alone).abs().max())
@@ -46,22 +46,22 @@ def rows_do_not_see_each_other(subject: Subject) -> str:
 
 @checked("encoder", CHECKS)
 def padding_changes_nothing(subject: Subject) -> str:
-    """A short sample beside a long one is filled up; what is filled in must not reach its vector."""
+    """A short sample in a batch with a long one is padded; the padding must not affect its vector."""
     sizes = [
         sum(value[:1].numel() for value in subject.config.prepare([sample]).values()) for sample in subject.samples
     ]
     short, long = sizes.index(min(sizes)), sizes.index(max(sizes))
     if sizes[short] == sizes[long]:
-        not_applicable("every sample gives rows of one size: nothing is filled up")
+        not_applicable("all samples have the same size: nothing is padded")
     beside = subject.vectors([subject.samples[short], subject.samples[long]])[0]
     gap = float((beside - subject.vectors([subject.samples[short]])[0]).abs().max())
-    expect(gap <= CLOSE, f"the vector of a short sample beside a long one differs by {gap:.2g}")
+    expect(gap <= CLOSE, f"padding changes the vector of a short sample by {gap:.2g}")
     return f"rows of {sizes[short]} and of {sizes[long]} numbers"
 
 
 @checked("prepare", CHECKS)
 def rows_of_an_owner_are_averaged(subject: Subject) -> str:
-    """A sample of several rows is the mean of their unit vectors, whoever else is in the batch."""
+    """A sample of several rows is the mean of their unit vectors, in any batch."""
     batches = [subject.config.prepare([sample]) for sample in subject.samples]
     several = next((index for index, batch in enumerate(batches) if "owner" in batch), None)
     if several is None:
@@ -77,29 +77,29 @@ def rows_of_an_owner_are_averaged(subject: Subject) -> str:
 
 @checked("encoder", CHECKS)
 def evaluation_mode_draws_nothing(subject: Subject) -> None:
-    """Dropout and the like are off in evaluation: two vectors of one sample are one vector."""
+    """Evaluation is deterministic: no dropout and the like."""
     first, again = subject.vectors(subject.samples[:ROWS]), subject.vectors(subject.samples[:ROWS])
     expect(same(first, again), f"two passes differ by {float((first - again).abs().max()):.2g}")
 
 
 @checked("encoder", CHECKS)
 def a_frozen_tower_stands_still(subject: Subject) -> None:
-    """As a frozen pivot it gets no gradient, and no buffer of it moves: its vectors are computed once."""
+    """A frozen tower gets no gradient, and its buffers do not change: its vectors are computed once."""
     tower = subject.new_tower().requires_grad_(False).eval()
     before = {name: value.clone() for name, value in tower.state_dict().items()}
     z = tower(**subject.batch)
-    expect(not z.requires_grad, "a tower without trainable parameters returns vectors that ask for a gradient")
+    expect(not z.requires_grad, "a tower without trainable parameters returns vectors that require a gradient")
     other = torch.nn.Parameter(torch.ones_like(z))
     (z * other).sum().backward()
     touched = [name for name, parameter in tower.named_parameters() if parameter.grad is not None]
     expect(not touched, f"a gradient reached {touched[:3]} of a frozen tower")
     moved = [name for name, value in tower.state_dict().items() if not same(value, before[name])]
-    expect(not moved, f"{moved[:3]} moved in a forward pass of a frozen tower")
+    expect(not moved, f"{moved[:3]} changed in a forward pass of a frozen tower")
 
 
 @checked("encoder", CHECKS)
 def bf16_agrees_with_float32(subject: Subject) -> str:
-    """Training computes in bf16 where the machine can, and the space is then used in float32."""
+    """Training uses bf16 if the hardware supports it, and the space is then used in float32."""
     exact = subject.vectors(subject.samples[:ROWS])
     with torch.autocast("cpu", torch.bfloat16):
         rounded = subject.vectors(subject.samples[:ROWS])
@@ -110,7 +110,7 @@ def bf16_agrees_with_float32(subject: Subject) -> str:
 
 
 class _Bytes(TorchDispatchMode):
-    """Adds up the bytes of every tensor that an operation returns: exact, whatever the machine does meanwhile."""
+    """Sums the bytes of every tensor that an operation returns: exact, independent of other load."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class _Bytes(TorchDispatchMode):
 
 @checked("encoder", CHECKS)
 def memory_grows_with_the_rows(subject: Subject) -> str:
-    """Twice the batch takes twice the memory; anything like rows times rows ends every run with large batches."""
+    """Memory grows linearly with the batch; quadratic growth would prevent large batches."""
     row, encoder = {key: value[:1] for key, value in rows_of(subject.batch).items()}, subject.encoder
     once, twice, four = (_forward_bytes(encoder, row, rows) for rows in (ROWS, 2 * ROWS, 4 * ROWS))
     first, second = twice - once, four - twice
@@ -141,17 +141,17 @@ def _forward_bytes(encoder: nn.Module, row: Mapping[str, Tensor], rows: int) -> 
 
 @checked("encoder", CHECKS)
 def torch_export_takes_it(subject: Subject) -> str:
-    """Who serves a tower elsewhere exports it; what cannot be exported says so in `not_exportable`."""
+    """Deployment exports a tower; an encoder that cannot be exported states why in `not_exportable`."""
     if subject.config.not_exportable:
         not_applicable(f"stated: {subject.config.not_exportable}")
     rows = rows_of(subject.batch)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's own, of its own parts
+        warnings.simplefilter("ignore")  # torch's own warnings
         try:
             program = torch.export.export(subject.encoder, (), dict(rows))
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise Failed(f"not exportable ({first}): mend it, or say why in `not_exportable`") from error
+            raise Failed(f"not exportable ({first}): fix it, or say why in `not_exportable`") from error
         gap = float((program.module()(**rows) - subject.encoder(**rows)).abs().max())
     expect(gap <= CLOSE, f"the exported encoder differs by {gap:.2g}")
     return f"largest difference {gap:.1g}"
@@ -159,12 +159,12 @@ def torch_export_takes_it(subject: Subject) -> str:
 
 @checked("encoder", CHECKS)
 def blocks_and_tokens_fit(subject: Subject) -> str:
-    """`tune.unfreeze_last` counts `blocks`, and `tokens` are (rows, n, width): where there are any."""
+    """If present, `blocks` are modules of the encoder (for `tune.unfreeze_last`), and `tokens` are (rows, n, width)."""
     encoder = subject.encoder
     found = []
     if (blocks := getattr(encoder, "blocks", None)) is not None:
         strangers = [block for block in blocks if block not in set(encoder.modules())]
-        expect(not strangers, "`blocks` names modules that are no part of the encoder")
+        expect(not strangers, "`blocks` has modules that do not belong to the encoder")
         found.append(f"{len(blocks)} blocks")
     if (tokens := getattr(encoder, "tokens", None)) is not None:
         with torch.no_grad():
@@ -173,18 +173,18 @@ def blocks_and_tokens_fit(subject: Subject) -> str:
         shape = tuple(out.shape)
         expect(len(shape) == 3 and (shape[0], shape[2]) == (rows, width), f"tokens: got {shape}, width is {width}")
         found.append(f"tokens {shape}")
-    return ", ".join(found) or not_applicable("it has neither")
+    return ", ".join(found) or not_applicable("it has neither `blocks` nor `tokens`")
 
 
 @checked("encoder", CHECKS)
 def a_saved_space_is_the_same(subject: Subject) -> None:
-    """Saved and loaded, a space gives the same vectors to the bit: nothing of a tower lives outside its tensors."""
+    """A saved and loaded space gives bitwise identical vectors: all state of a tower is in its tensors."""
     from bindspace.space import load, save
 
     name, samples = subject.name, subject.samples[:ROWS]
     with tempfile.TemporaryDirectory() as folder:
         again = load(save(subject.space, Path(folder) / "space"))
-    expect(again.configs[name] == subject.config, f"the settings came back as {again.configs[name]}")
+    expect(again.configs[name] == subject.config, f"the settings were loaded as {again.configs[name]}")
     batch: dict[str, Any] = {name: subject.config.prepare(samples)}
     before, after = (space.encode(**batch)[name] for space in (subject.space, again))
     expect(same(before, after), f"vectors differ by {float((before - after).abs().max()):.2g} after save and load")

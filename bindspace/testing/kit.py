@@ -1,4 +1,4 @@
-"""What a check is, how it is run, and where in a plugin its failure is looked for. Standard library only."""
+"""Checks, their execution, and the location of a failure in the plugin. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PASSED, FAILED, NOT_APPLICABLE = "ok", "FAIL", "n.a."
 
 
 class Failed(Exception):
-    """What a check found wrong, in a sentence."""
+    """The failure of a check, in a sentence."""
 
 
 class NotApplicable(Exception):
-    """Why a check says nothing of this plugin."""
+    """Why a check does not apply to this plugin."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of the contract: its name, why it matters, the member of the plugin it looks at, and the test.
+    """One requirement of the contract: its name, its reason, the member of the plugin that it tests, and the test.
 
     `run` returns a note for the report or None, and raises `Failed`, `NotApplicable`, or what the plugin raised.
     """
@@ -38,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """How a check ended: `ok`, `FAIL` or `n.a.`, a note, and for a failure the file and line to look at."""
+    """The result of a check: `ok`, `FAIL` or `n.a.`, a note, and for a failure the file and line."""
 
     check: Check
     outcome: str
@@ -57,7 +57,7 @@ WIDTH = 34  # of the longest name of a check
 
 
 def checked(part: str, checks: list[Check]) -> Callable[[Callable[[Subject], str | None]], Check]:
-    """Puts a function into a list of checks: its name is the check's, its docstring says why."""
+    """Adds a function to a list of checks: its name is the check's name, its docstring the reason."""
 
     def register(function: Callable[[Subject], str | None]) -> Check:
         why = " ".join((function.__doc__ or "").split()).rstrip(".")
@@ -68,18 +68,18 @@ def checked(part: str, checks: list[Check]) -> Callable[[Callable[[Subject], str
 
 
 def expect(true: object, otherwise: str) -> None:
-    """Raises `Failed` with the sentence unless it is true. (An `assert` would be silent under `python -O`.)"""
+    """Raises `Failed` with the sentence unless the condition is true. (`python -O` would remove an `assert`.)"""
     if not true:
         raise Failed(otherwise)
 
 
 def not_applicable(reason: str) -> NoReturn:
-    """Ends a check that says nothing of this plugin."""
+    """Ends a check that does not apply to this plugin."""
     raise NotApplicable(reason)
 
 
 def run_check(check: Check, subject: Subject) -> Result:
-    """Runs one check with torch's random numbers begun anew; they go on as before afterwards."""
+    """Runs one check with a fixed seed of torch's random generator, which is restored afterwards."""
     import torch
 
     try:
@@ -88,16 +88,18 @@ def run_check(check: Check, subject: Subject) -> Result:
             return Result(check, PASSED, check.run(subject) or "")
     except NotApplicable as reason:
         return Result(check, NOT_APPLICABLE, str(reason))
-    except Exception as error:  # a plugin may raise anything at all
+    except Exception as error:  # a plugin may raise anything
         if (told := next((name for earlier, name in subject.told if earlier is error), None)) is not None:
-            return Result(check, NOT_APPLICABLE, f"cannot run before `{told}` is mended")
-        subject.told.append((error, check.name.replace("_", " ")))  # kept, so that no later one is taken for it
+            return Result(check, NOT_APPLICABLE, f"cannot run before `{told}` is fixed")
+        subject.told.append(
+            (error, check.name.replace("_", " "))
+        )  # keeps a reference, so that no later error has the same id
         note = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
         return Result(check, FAILED, " ".join(note.split()), place_of(error, check.part, subject))
 
 
 def place_of(error: Exception, part: str, subject: Subject) -> str:
-    """`file:line` of the plugin's own code: where it raised, else the member that the check looks at, or the class."""
+    """`file:line` of the plugin's own code: where it raised, else the member that the check tests, or the class."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if subject.owns(frame.filename)]
     if own:
         return f"{own[-1].filename}:{own[-1].lineno}"

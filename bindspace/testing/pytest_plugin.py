@@ -1,4 +1,4 @@
-"""`pytest --bindspace NAME`: each check of the conformance kit as a test. Costs nothing unless it is asked for."""
+"""`pytest --bindspace NAME`: each check of the conformance kit as a test. No overhead unless it is used."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Adds the checks of each plugin that is named to what was collected."""
+    """Adds the checks of each named plugin to the collected tests."""
     for name in session.config.getoption("--bindspace"):
         items.extend(Kit.from_parent(session, name=f"bindspace[{name}]", plugin=name).collect())
 
 
 class Kit(pytest.Collector):
-    """The checks of one plugin. What they share is built when the first of them runs."""
+    """The checks of one plugin. Shared objects are built when the first check runs."""
 
     def __init__(self, plugin: str, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ class Kit(pytest.Collector):
         self._subject: object = None
 
     def collect(self) -> Iterator[CheckItem]:
-        """One item a check. Raises `pytest.UsageError` where there is no such plugin, or it does not load."""
+        """One item per check. Raises `pytest.UsageError` if the plugin is missing or does not load."""
         from bindspace.contract import PluginError, registry
         from bindspace.testing import all_checks
 
@@ -44,7 +44,7 @@ class Kit(pytest.Collector):
             yield CheckItem.from_parent(self, name=check.name, check=check)
 
     def subject(self) -> object:
-        """The plugin, built once for all of its checks."""
+        """The plugin under test, built once for all checks."""
         from bindspace.testing.subject import Subject
 
         self._subject = self._subject or Subject(self.plugin)
@@ -59,7 +59,7 @@ class CheckItem(pytest.Item):
         self.check = check
 
     def runtest(self) -> None:
-        """Passes, skips with the reason, or fails with the line of the plugin to look at."""
+        """Passes, skips with the reason, or fails with the line of the plugin."""
         assert isinstance(self.parent, Kit)
         result = run_check(self.check, self.parent.subject())  # type: ignore[arg-type]
         if result.outcome == NOT_APPLICABLE:
@@ -68,11 +68,11 @@ class CheckItem(pytest.Item):
             raise CheckFailed(str(result))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # type: ignore[override]
-        """The report of the check in place of a traceback through the kit."""
+        """The report of the check instead of a traceback through the kit."""
         return str(excinfo.value) if isinstance(excinfo.value, CheckFailed) else str(super().repr_failure(excinfo))
 
     def reportinfo(self) -> tuple[str, None, str]:
-        """Where pytest says that it is: in no file."""
+        """The location that pytest shows: no file."""
         return f"bindspace[{self.parent.plugin}]", None, f"bindspace[{self.parent.plugin}]::{self.name}"  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""The plugin that is checked, with what its checks share: examples, samples, a batch, a space. Built once each."""
+"""The plugin under test with objects shared by its checks: examples, samples, a batch, a space. Built once each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SEED = 0
 CONCEPTS = 10
 SAMPLES = 12  # shared by the checks: all concepts, two of them twice
 ROWS = 4  # samples of a batch
-DIM = 16  # of the space, where the head does not fix it
-CLOSE = 1e-4  # how far numbers of unit vectors may differ that should be equal
+DIM = 16  # of the space, unless the head fixes it
+CLOSE = 1e-4  # tolerance for components of unit vectors
 
 T = TypeVar("T")
 
 
 def _once(build: Callable[[Any], T]) -> property:
-    """A property that is built once; an error is kept too, so that one mistake is told once."""
+    """A property that is built once; an error is cached too, so that it is reported once."""
 
     @wraps(build)
     def get(self: Subject) -> T:
@@ -46,9 +46,9 @@ def _once(build: Callable[[Any], T]) -> property:
 
 
 class Subject:
-    """One implementation, built with its `small` settings and those given over them.
+    """One implementation, built with its `small` settings, overridden by those given.
 
-    Raises `PluginError` for a plugin that is not installed or does not load, and for a setting that it has not.
+    Raises `PluginError` for a plugin that is not installed or does not load, and for an unknown setting.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any] | None = None) -> None:
@@ -67,7 +67,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The modality that it serves."""
+        """Its modality."""
         return self.config.modality
 
     def owns(self, file: str) -> bool:
@@ -86,12 +86,12 @@ class Subject:
 
     @_once
     def samples(self) -> list[Any]:
-        """What `read` made of `SAMPLES` examples."""
+        """`SAMPLES` examples after `read`."""
         return self.made(SAMPLES, seed=0)[0]
 
     @_once
     def batch(self) -> dict[str, Tensor]:
-        """What `prepare` makes of the first `ROWS` samples in evaluation."""
+        """The batch of the first `ROWS` samples from `prepare` in evaluation."""
         return self.config.prepare(self.samples[:ROWS])
 
     @_once
@@ -114,11 +114,11 @@ class Subject:
 
     @property
     def dim(self) -> int:
-        """Of the space: a head `identity` fixes it."""
+        """The dim of the space: a head `identity` fixes it."""
         return self.config.width if self.config.head is Head.identity else DIM
 
     def new_tower(self) -> Tower:
-        """Another tower with the same random weights, to be trained."""
+        """Another tower with the same random weights, for training."""
         torch.manual_seed(SEED)
         return Tower(self.config, self.dim, pretrained=False)
 
@@ -128,22 +128,22 @@ class Subject:
             return self.tower(**self.config.prepare(samples, **training))
 
     def encoder_members(self, part: str) -> list[Any]:
-        """Where to look for a mistake of the encoder: its `forward`, if it could be built."""
+        """The location for a failure of the encoder: its `forward`, if it could be built."""
         if part != "encoder":
             return []
         try:
             return [type(self.encoder).forward, type(self.encoder)]
-        except Exception:  # told by the check that built it first
+        except Exception:  # reported by the check that built it first
             return []
 
 
 def rows_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the encoder's `forward` gets: the batch without `owner`."""
+    """The arguments of the encoder's `forward`: the batch without `owner`."""
     return {key: value for key, value in batch.items() if key != "owner"}
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal to the bit: arrays, tensors, collections of them, or anything with `==`."""
+    """Whether two values are bitwise identical: arrays, tensors, collections of them, or anything with `==`."""
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return isinstance(a, Tensor) and isinstance(b, Tensor) and same(a.numpy(force=True), b.numpy(force=True))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):

@@ -14,21 +14,21 @@ from bindspace.testing.subject import CONCEPTS, ROWS, SEED, Subject
 
 CHECKS: list[Check] = []
 TRAINED, HELD_OUT = 15 * CONCEPTS, 6 * CONCEPTS  # examples
-BATCH, STEPS, ENOUGH = 3 * CONCEPTS, 120, 0.95  # at most so many steps; fewer where batches are right before
+BATCH, STEPS, ENOUGH = 3 * CONCEPTS, 120, 0.95  # at most this many steps; fewer if batches are correct earlier
 LR, SCALE = 1e-3, 10.0
-ACCIDENT = 1e-6  # that as many would be right by chance
+ACCIDENT = 1e-6  # probability that as many are correct by chance
 
 
 @checked("encoder", CHECKS)
 def every_parameter_learns(subject: Subject) -> str:
-    """A parameter that no gradient reaches is saved and loaded for nothing, and stalls several devices."""
+    """A parameter without gradient is saved and loaded for no purpose, and stalls training on several devices."""
     tower = subject.new_tower().train()
     batch = subject.config.prepare(subject.samples[:ROWS], seeds=list(range(ROWS)), augment="none")
     pivot = F.normalize(torch.randn(ROWS, subject.dim), dim=1)
     optimiser = torch.optim.Adam(tower.parameters(), lr=LR)
     waiting = {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
     total = len(waiting)
-    for _ in range(4):  # what begins at zero passes gradients on from the second step
+    for _ in range(4):  # layers initialised to zero pass gradients from the second step on
         optimiser.zero_grad()
         info_nce(tower(**batch), pivot, SCALE).backward()
         waiting -= {name for name, p in tower.named_parameters() if p.grad is not None and p.grad.any()}
@@ -39,7 +39,7 @@ def every_parameter_learns(subject: Subject) -> str:
 
 @checked("example", CHECKS)
 def a_short_run_beats_chance(subject: Subject) -> str:
-    """Trained on examples of ten concepts, it knows new ones: `read` and `prepare` keep enough to learn from."""
+    """Trained on examples of ten concepts, it classifies held-out examples: `read` and `prepare` keep the signal."""
     if subject.config.slow:
         not_applicable(f"stated: {subject.config.slow}")
     tower = subject.new_tower()
@@ -50,15 +50,14 @@ def a_short_run_beats_chance(subject: Subject) -> str:
     with torch.no_grad():
         right = _right(tower.eval()(**subject.config.prepare(samples)), anchors, concepts)
     needed = least_beyond_chance(HELD_OUT, 1 / CONCEPTS, ACCIDENT)
-    said = (
-        f"{right} of {HELD_OUT} held-out examples right after {steps} steps (seed {SEED}; chance {HELD_OUT // CONCEPTS}"
-    )
+    said = f"{right} of {HELD_OUT} held-out examples correct after {steps} steps"
+    said += f" (seed {SEED}; chance {HELD_OUT // CONCEPTS}"
     expect(right >= needed, f"{said}, expected {needed} or more)")
     return f"{said}, needed {needed})"
 
 
 def _train(subject: Subject, tower: torch.nn.Module, anchors: Tensor) -> int:
-    """Trains the tower towards the anchors of the concepts; returns the steps that it took."""
+    """Trains the tower towards the anchors of the concepts; returns the number of steps."""
     samples, concepts = subject.made(TRAINED, seed=1)
     optimiser = torch.optim.AdamW(tower.parameters(), lr=LR)
     order, before = torch.Generator().manual_seed(SEED), 0.0
@@ -84,7 +83,7 @@ def _right(z: Tensor, anchors: Tensor, concepts: Tensor) -> int:
 
 
 def least_beyond_chance(n: int, chance: float, accident: float) -> int:
-    """The smallest k with P(at least k of n are right by chance) <= `accident`: an upper tail of the binomial."""
+    """The smallest k with P(at least k of n are correct by chance) <= `accident`: an upper tail of the binomial."""
     tail = 0.0
     for k in range(n, -1, -1):
         tail += comb(n, k) * chance**k * (1 - chance) ** (n - k)

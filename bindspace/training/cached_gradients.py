@@ -45,8 +45,9 @@ class CachedGradients:
     then are those of the whole batch, and of several ranks their mean (`in_one_go` keeps DDP from reducing by itself).
     """
 
-    def __init__(self, space: Space, micro_batch: int) -> None:
-        self.space, self.micro_batch = space, micro_batch
+    def __init__(self, space: Space, micro_batch: int, module: nn.Module | None = None) -> None:
+        """`module`: whose trainable parameters are reduced over ranks, those of terms included; None: the space."""
+        self.space, self.micro_batch, self.module = space, micro_batch, module or space
         self._waiting: list[Waiting] = []
 
     def check(self) -> None:
@@ -88,7 +89,7 @@ class CachedGradients:
                 start += len(z_cD)
         self._waiting.clear()
         if world_size() > 1:
-            mean_gradients([p for p in self.space.parameters() if p.requires_grad])
+            mean_gradients([p for p in self.module.parameters() if p.requires_grad])
 
     def _chunk(self, name: str, chunk: Prepared, seed: int, device: torch.device) -> Tensor:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -29,6 +29,7 @@ class Saved:
     weights: dict[str, Any]
     ledger: dict[str, Any]
     rebuilt: dict[str, str]  # fingerprints of what the run builds again
+    ended: bool  # whether the stage has ended, early perhaps
 
     def restore(self, module: BindModule) -> None:
         """Gives the module the weights and the ledger. Raises `UserError` where they are those of another space."""
@@ -57,7 +58,7 @@ def read_checkpoint(path: Path) -> Saved | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         at, weights = (int(state["stage"]), int(state["global_step"])), dict(state["state_dict"])
-        saved = Saved(path, *at, weights, state["ledger"], dict(state["rebuilt"]))
+        saved = Saved(path, *at, weights, state["ledger"], dict(state["rebuilt"]), bool(state["stage_ended"]))
         for part in PARTS:
             state[part]
     except Exception as error:  # torch.load raises all kinds of errors for damaged files

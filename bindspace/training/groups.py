@@ -25,6 +25,13 @@ def tower_groups(space: Space, name: str, lr: float, weight_decay: float) -> Ite
                 yield {"params": parameters, "lr": rate, "weight_decay": weight_decay if decay else 0.0}
 
 
+def own_groups(module: nn.Module, lr: float, weight_decay: float) -> Iterator[dict[str, Any]]:
+    """Groups of the trainable parameters that terms own."""
+    for decay, parameters in split_decay(list(module.parameters())):
+        if parameters:
+            yield {"params": parameters, "lr": lr, "weight_decay": weight_decay if decay else 0.0}
+
+
 def layer_factors(name: str, tower: Tower, decay: float) -> dict[nn.Parameter, float]:
     """What the rate of each parameter of a tower is multiplied by (BEiT: Bao et al. 2022, section 3.1).
 

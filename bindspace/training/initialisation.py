@@ -1,22 +1,21 @@
-"""How a space stands before its first step: its temperatures, and what its ledger can say by then."""
+"""A space before its first step: its temperatures, and what its ledger can say by then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations
 
+from bindspace.contract import TermConfig
 from bindspace.ledger import Ledger
-from bindspace.settings import LossKind, LossSettings, Pair
 from bindspace.space import Space
 
 
-def add_temperatures(space: Space, pairs: Iterable[Pair], loss: LossSettings) -> None:
-    """Gives each pair its temperature, or the loss's, unless it has one already."""
-    for pair in pairs:
-        temperature = loss.temperature if pair.temperature is None else pair.temperature
-        learned = loss.learned if pair.learned is None else pair.learned
-        bias = loss.bias if loss.kind is LossKind.siglip else None
-        space.add_temperature(pair.of[0], pair.of[1], temperature, learned, loss.min_temperature, bias)
+def add_temperatures(space: Space, terms: Iterable[TermConfig]) -> None:
+    """Gives each pair of a term that has one its temperature, unless it has one already: in every stage the same."""
+    for term in terms:
+        if len(term.of) == 2 and (temperature := getattr(term, "temperature", None)) is not None:
+            learned, minimum = getattr(term, "learned", False), getattr(term, "min_temperature", 0.01)
+            space.add_temperature(term.of[0], term.of[1], temperature, learned, minimum, getattr(term, "bias", None))
 
 
 def new_ledger(space: Space) -> Ledger:

@@ -6,7 +6,6 @@ import warnings
 ADVICE = (
     r".*does not have many workers.*",  # data.workers is a setting, and vectors of frozen towers need none
     r".*module\(s\) in eval mode at the start of training.*",  # frozen towers are
-    r".*You passed in a `val_dataloader` but have no `validation_step`.*",  # a callback validates
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the sampler starts where it stopped
     r".*LeafSpec.*",  # Lightning 2.6 beside torch 2.11
     r".*The number of training batches .* is smaller than the logging interval.*",

@@ -1,4 +1,4 @@
-"""The LightningModule: contrastive training of a space over a list of pairs. It knows no modality by name.
+"""The LightningModule: training of a space by the terms of a loss. It knows no modality and no loss by name.
 
 Usable in a Trainer of one's own:
 `Trainer(max_steps=n).fit(BindModule(space, pairs, steps=n), datamodule=BindData(...))`.
@@ -6,9 +6,8 @@ Usable in a Trainer of one's own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -18,44 +17,38 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from bindspace.contract import UserError
-from bindspace.data import Batch
+from bindspace.contract import PluginError, TermConfig, UserError, unknown
+from bindspace.data import Batch, batch_of
 from bindspace.ledger import Ledger
-from bindspace.losses import content_keys, hit_rate, info_nce, mean_negatives, siglip
-from bindspace.settings import LossKind, LossSettings, OptimSettings, Pair, moving, pair_name
-from bindspace.space import Space, Temperature
+from bindspace.settings import OptimSettings, Pair, moving, pair_name, pair_term
+from bindspace.space import Space, Temperature, Tower
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
-from bindspace.training.distillation import Teacher
-from bindspace.training.freezing import (
-    adapt,
-    check_still,
-    set_trainable,
-    still_tensors,
-    tensor_hashes,
-    wholly_frozen,
-)
-from bindspace.training.groups import tower_groups
-from bindspace.training.hardware import loss_products
-from bindspace.training.initialisation import add_temperatures, new_ledger
-from bindspace.training.metric import metric_heads
-from bindspace.training.ranks import ProcessRanks, gather_counts, gather_lists, gather_rows
-from bindspace.training.sides import Side
+from bindspace.training.freezing import adapt, check_still, set_trainable, still_tensors, tensor_hashes, wholly_frozen
+from bindspace.training.groups import own_groups, tower_groups
+from bindspace.training.initialisation import new_ledger
+from bindspace.training.ranks import gather_counts, gather_lists
+from bindspace.training.recording import Recording
+from bindspace.training.references import References
 from bindspace.training.stages import warmup_cosine
+from bindspace.training.terms import InfoNceConfig
+from bindspace.training.terms.batch import Step, TermBatch
+from bindspace.training.terms.listing import Listed, build_terms
+from bindspace.training.validation import Validated, recalls
 
 TOWERS = "space.towers."  # before a tower's tensor in the state of the module
-WATCHED = 1024  # rows
 
 
 class BindModule(L.LightningModule):
-    """Aligns the pairs of a space by a contrastive loss with in-batch negatives over all ranks.
+    """Aligns the pairs of a space by a loss with in-batch negatives over all ranks.
 
-    `steps`: of this fit, for the learning-rate schedule. `freeze`: modalities that stand still (checked at the end); a
-    pair of two of them is left out, since a temperature alone is not worth training, and no record of it either.
+    `steps`: of this fit, for the learning-rate schedule. `loss`: the term of each pair, symmetric InfoNCE by default.
+    `terms`: further terms. `references`: by modality the vectors that terms ask for. `freeze`: modalities that are not
+    trained (checked at the end); a pair of two of them is left out, since a temperature alone is not worth training.
     `lr`: factor on `optim.lr`. What contributed gradient is written into `space.ledger`. `seed` makes dropout a
-    function of the step, so that a resumed run repeats an unbroken one. `rebuilt`: fingerprints by name of tensors that
-    stand still and that whoever resumes builds again; checkpoints hold these in the place of the tensors. Towers whose
-    `tune.lora` asks for adapters get them here; `merge_space` or `save` merges them. `micro_batch`: samples of a
-    modality that are encoded at once on each rank, for batches beyond memory; None: all of them.
+    function of the step, so that a resumed run repeats an unbroken one. `rebuilt`: hashes by name of frozen tensors
+    that whoever resumes builds again; checkpoints hold these in the place of the tensors. Towers whose `tune.lora` asks
+    for adapters get them here; `save` merges them. `micro_batch`: samples of a modality that are encoded at once on
+    each rank, for batches beyond memory; None: all of them.
     """
 
     def __init__(
@@ -64,7 +57,9 @@ class BindModule(L.LightningModule):
         pairs: list[Pair],
         *,
         steps: int,
-        loss: LossSettings | None = None,
+        loss: TermConfig | None = None,
+        terms: Sequence[TermConfig] = (),
+        references: Mapping[str, References] | None = None,
         optim: OptimSettings | None = None,
         freeze: Iterable[str] = (),
         lr: float = 1.0,
@@ -75,36 +70,38 @@ class BindModule(L.LightningModule):
         micro_batch: int | None = None,
     ) -> None:
         super().__init__()
-        self.cached = CachedGradients(space, micro_batch) if micro_batch else None
+        self.cached = CachedGradients(space, micro_batch, self) if micro_batch else None
         self._reducing = ExitStack()
-        self.space, self.steps = space, steps
-        self.loss = loss or LossSettings()
-        self.optim = optim or OptimSettings()
+        self.space, self.steps, self.optim = space, steps, optim or OptimSettings()
         self.pairs = moving(pairs, wholly_frozen(space, freeze))
-        members = {name for pair in self.pairs for name in pair.of}
-        self.still = set(freeze) | (set(space.modalities) - members)
-        for name in sorted(members):
+        configs = [*(pair_term(pair, loss or InfoNceConfig()) for pair in self.pairs), *terms]
+        self.members = list(dict.fromkeys(name for term in configs for name in term.takes(space.pivot)))
+        self.still = set(freeze) | (set(space.modalities) - set(self.members))
+        for name in sorted(self.members):
             space.configs[name].tune.check(f"modality.{name}.tune")
-        adapt(space, members - self.still, seed)
+        adapt(space, set(self.members) - self.still, seed)
         self.rebuilt = dict(rebuilt or {})
         self.lr, self.log_every, self.first_step, self.seed = lr, log_every, first_step, seed
-        add_temperatures(space, self.pairs, self.loss)
         if space.ledger is None:
             space.ledger = new_ledger(space)
-        self.sources: dict[str, str] = {}  # manifest path -> its SHA-256, for the ledger
-        still = wholly_frozen(space, self.still)
-        self.metrics = metric_heads(space, self.pairs, still)
-        self.teachers: list[Teacher] = []  # terms between modalities that share no event
-        self._contributed: list[tuple[Pair, Batch, dict[str, Tensor]]] = []
+        self.listed: list[Listed] = build_terms(space, configs, wholly_frozen(space, self.still))
+        self.terms = nn.ModuleDict({each.key: each.term for each in self.listed})
+        self.references = dict(references or {})
+        self.recording = Recording(space, self.listed)
         self._seen: dict[str, int] = {}
+        self._micro = 0  # batches of this optimiser step, where gradients are accumulated
+        self._given: tuple[Any, Any] = (None, None)  # the batch as it came, and as it is used
 
     def setup(self, stage: str) -> None:
-        """Freezes what is to stand still, before DDP looks: it sums over ranks only what has a gradient by then."""
+        """Freezes what is to be frozen, before DDP looks: it sums over ranks only what has a gradient by then."""
         self.train()
 
     def on_fit_start(self) -> None:
-        """Takes the fingerprint of what stands still."""
+        """Takes the hashes of what is frozen, and has the optimisers say when they step."""
         self._before = tensor_hashes(still_tensors(self.space))
+        self.recording.watch()
+        for optimizer in self.trainer.optimizers:
+            optimizer.register_step_post_hook(self._stepped)
 
     def on_train_start(self) -> None:
         """With cached gradients: refuses towers that they do not fit, and keeps DDP from reducing within a step."""
@@ -118,6 +115,7 @@ class BindModule(L.LightningModule):
 
     def on_fit_end(self) -> None:
         """Raises `RuntimeError` if anything frozen has moved."""
+        self.recording.unwatch()
         check_still(self._before, self.space)
 
     def train(self, mode: bool = True) -> BindModule:
@@ -127,13 +125,40 @@ class BindModule(L.LightningModule):
             set_trainable(self.space, self.still)
         return self
 
+    def _as_batch(self, batch: Any) -> Batch:
+        """A dictionary by modality of prepared tensors, or of what `prepare` returns, is a batch too."""
+        if isinstance(batch, Batch):
+            return batch
+        named = {name: {self._stream(name): x} if isinstance(x, Tensor) else x for name, x in dict(batch).items()}
+        return batch_of(named)
+
+    def _stream(self, name: str) -> str:
+        if name not in self.space.configs:
+            raise UserError(unknown("modality of this space", name, self.space.configs))
+        tower = self.space.towers[name]
+        assert isinstance(tower, Tower)
+        return tower.main_stream
+
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        """Random numbers of a step depend on the seed, the step and the rank, and on nothing before."""
-        torch.manual_seed((self.seed * 1_000_003 + self.first_step + self.global_step) * 1009 + self.global_rank)
+        """Random numbers of a batch depend on the seed, the step, the rank and its place in the step alone."""
+        place = ((self.seed * 1_000_003 + self.first_step + self.global_step) * 1009 + self.global_rank) * 101
+        torch.manual_seed(place + self._micro)
+        self._micro += 1
+        self._given = batch, self._as_batch(batch)
+        self.recording.begin(self._given[1])
 
     def vectors(self, batch: Batch) -> dict[str, Tensor]:
-        """Unit vectors (n, dim) of what the batch holds: encoded with gradient, or as they were cached."""
-        return batch.vectors | {name: self._encode(name, prepared) for name, prepared in batch.inputs.items()}
+        """Unit vectors (n, dim) of what the batch holds, for a loss of one's own: encoded with gradient, or as cached.
+
+        What gets gradient by them goes on record as paired with all that the batch holds; a term is told apart.
+        """
+        z = self._vectors(self._given[1] if batch is self._given[0] else self._as_batch(batch))
+        return {name: self.recording.unaccounted(name, vectors) for name, vectors in z.items()}
+
+    def _vectors(self, batch: Batch) -> dict[str, Tensor]:
+        with self.recording.accounted():
+            encoded = {name: self._encode(name, prepared) for name, prepared in batch.inputs.items()}
+        return batch.vectors | encoded
 
     def _encode(self, name: str, prepared: dict[str, Tensor]) -> Tensor:
         return self.cached.encode(name, prepared, self.device) if self.cached else self.space(name, prepared)
@@ -142,141 +167,103 @@ class BindModule(L.LightningModule):
         """As in Lightning, and with cached gradients the second pass."""
         super().backward(loss, *args, **kwargs)
         if self.cached is not None:
-            self.cached.second_pass(self.device)
+            with self.recording.accounted():
+                self.cached.second_pass(self.device)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The weighted sum of the pairs' losses on one batch. Collective: every rank calls it with its own share."""
+        """The weighted sum of the terms on one batch. Collective: every rank calls it with its own share."""
+        batch = self._given[1] if batch is self._given[0] else self._as_batch(batch)
         with self._timed("encode"):
-            z = self.vectors(batch)
-        with self._timed("loss"):
-            total = self._zero()
-            for pair, a, b, counts in self._sides(batch, z):
-                total = total + pair.weight * self._pair_loss(pair, a, b, batch, counts)
-                for teacher in self.teachers:
-                    if teacher.of(pair):
-                        total = total + self._taught(teacher, dict(zip(pair.of, (a, b))), batch, counts)
-        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=bool(self.teachers))
+            z = self._vectors(batch)
+        with self._timed("loss"), torch.autocast(self.device.type, enabled=False):
+            step = Step(batch, z, self.space, self.members)
+            total = torch.zeros((), device=self.device, requires_grad=True) * 1.0  # a batch without rows goes through
+            for listed in self.listed:
+                if listed.config.weight and step.meets(listed.names, listed.config.needed()):
+                    total = total + listed.config.weight * self._term(listed, step, batch)
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=len(step.held_by_rank) > 1)
         return total
+
+    def on_validation_epoch_start(self) -> None:
+        """Begins anew."""
+        self._validated: dict[tuple[str, str], Validated] = {}
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Embeds both sides of a pair, as in evaluation."""
+        if batch.pair is not None and batch.rows:
+            inputs = {name: self._on_device(prepared) for name, prepared in batch.inputs.items()}
+            with torch.autocast(self.device.type, enabled=False):
+                z = batch.vectors | {name: self.space(name, prepared) for name, prepared in inputs.items()}
+            self._validated.setdefault(batch.pair, Validated()).add(batch, z)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs recall of each pair, e.g. `val/image-text/r10`, the same on all ranks. Collective."""
+        told = gather_lists([self._validated])
+        for a, b in sorted({pair for part in told for pair in part}):
+            name = pair_name(a, b, self.space.pivot)
+            found = recalls([part[a, b] for part in told if (a, b) in part], a, b)
+            metrics = {f"val/{name}/{key}": value for key, value in found.items()}
+            self.log_dict(metrics, logger=False)
+            self.write(metrics)
+        self._validated = {}
+
+    def _on_device(self, prepared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {key: value.to(self.device) for key, value in prepared.items()}
 
     def _timed(self, part: str) -> AbstractContextManager[Any]:
         """Tells the trainer's profiler, if there is a trainer, which part of the step this is."""
         return self._trainer.profiler.profile(part) if self._trainer is not None else nullcontext()  # type: ignore[attr-defined]
 
-    def _zero(self) -> Tensor:
-        """Zero with a gradient path, so that a batch without any row of a pair still goes through backward."""
-        return torch.zeros((), device=self.device, requires_grad=True) * 1.0
-
-    def _sides(self, batch: Batch, z: dict[str, Tensor]) -> Iterator[tuple[Pair, Side, Side, list[int]]]:
-        """Both sides of each pair that some rank has rows for, and how many rows each rank has."""
-        shares = [self._share(batch, z, *pair.of) for pair in self.pairs]
-        counts = gather_counts(torch.tensor([len(a.z_BD) for a, _ in shares], device=self.device)).tolist()
-        for column, (pair, (a, b)) in enumerate(zip(self.pairs, shares, strict=True)):
-            ranks = [row[column] for row in counts]
-            if sum(ranks):
-                yield pair, a, b, ranks
-
-    def _share(self, batch: Batch, z: dict[str, Tensor], a: str, b: str) -> tuple[Side, Side]:
-        """This rank's rows of a pair: events that hold both sides. Where all do, the rows are shared, not copied."""
-        if a not in z or b not in z:
-            none = Side(torch.zeros(0, self.space.dim, device=self.device, requires_grad=True), self._no_digests())
-            return none, none
-        both = (a, torch.isin(batch.rows[a], batch.rows[b])), (b, torch.isin(batch.rows[b], batch.rows[a]))
-        first, second = (
-            Side(z[name], batch.digests[name]) if held.all() else Side(z[name][held], batch.digests[name][held])
-            for name, held in both
-        )
-        return first, second
-
-    def _no_digests(self) -> Tensor:
-        return torch.zeros(0, 32, dtype=torch.uint8, device=self.device)
-
-    def _pair_loss(self, pair: Pair, a: Side, b: Side, batch: Batch, counts: list[int]) -> Tensor:
-        scale, name = self.space.logit_scale(*pair.of), pair_name(pair.of[0], pair.of[1], self.space.pivot)
-        keys = {"keys_a": content_keys(a.digests_B32), "keys_b": content_keys(b.digests_B32)}
-        asked: dict[str, Any] = {
-            **(keys if self.loss.mask_duplicates else {}),
-            "products": loss_products(self.loss.precision, self.device),
-            "ranks": ProcessRanks(counts) if len(counts) > 1 else None,
-        }
-        with torch.autocast(self.device.type, enabled=False):
-            a, b = self._met(pair, a, b)
-            if self.loss.kind is LossKind.siglip:
-                loss = siglip(a.z_BD, b.z_BD, scale, self.space.logit_bias(*pair.of), **asked)
-            else:
-                loss = info_nce(a.z_BD, b.z_BD, scale, **asked)
-        if loss.requires_grad and pair.weight:
-            digests = {side: gather_rows(x.digests_B32, counts) for side, x in zip(pair.of, (a, b), strict=True)}
-            self._contributed.append((pair, batch, digests))
-        self._log_pair(name, loss, scale, a, b, counts)
+    def _term(self, listed: Listed, step: Step, batch: Batch) -> Tensor:
+        due = self._due(listed.label)
+        door = TermBatch(step, listed.names, self.references, self.recording.source_of(batch), due)
+        loss = listed.term(door)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise PluginError(f"the term {listed.label}: expected forward to return a scalar tensor, got {shape}")
+        if self.device.type == "cpu" and not bool(loss.isfinite()):
+            at, value = self.first_step + self.global_step, float(loss.detach())
+            raise UserError(f"the term {listed.label} is {value} at step {at}: lower optim.lr, or raise a temperature")
+        self.recording.note(listed, door.taken, batch)
+        if due:
+            self._log_figures(listed)
         return loss
 
-    def _met(self, pair: Pair, a: Side, b: Side) -> tuple[Side, Side]:
-        """Both sides; the pivot's as a head that learns a metric with it sees it."""
-        metric = next((self.metrics[name] for name in pair.of if name in self.metrics), None)
-        if metric is None:
-            return a, b
-        first, second = (
-            replace(side, z_BD=metric.met(side.z_BD)) if name == self.space.pivot else side
-            for name, side in zip(pair.of, (a, b), strict=True)
-        )
-        return first, second
-
-    def _taught(self, teacher: Teacher, sides: dict[str, Side], batch: Batch, counts: list[int]) -> Tensor:
-        loss = teacher.loss(sides, batch, counts)
-        if self._due(teacher.name):
-            self.write(teacher.figures(counts))
-        return loss
-
-    @torch.no_grad()
-    def _log_pair(self, name: str, loss: Tensor, scale: Tensor, a: Side, b: Side, counts: list[int]) -> None:
-        """Every `log_every`-th time that a pair is met; straight to the loggers: `self.log` costs 0.4 ms a figure.
-
-        The accuracy is that of the global batch's first `WATCHED` rows, as queries against the whole of it.
-        """
-        if not self._due(name):
+    def _log_figures(self, listed: Listed) -> None:
+        """Straight to the loggers: `self.log` costs 0.4 ms a metric."""
+        figures = listed.term.figures()
+        if not figures:
             return
-        z_a, z_b = (gather_rows(side.z_BD.detach(), counts) for side in (a, b))
-        keys_a, keys_b = (content_keys(gather_rows(side.digests_B32, counts)) for side in (a, b))
-        negatives = mean_negatives(keys_a, keys_b) if self.loss.mask_duplicates else len(z_a) - 1
-        metrics = {
-            "loss": loss,
-            "temperature": 1 / scale,
-            "accuracy": (hit_rate(z_a[:WATCHED], z_b) + hit_rate(z_b[:WATCHED], z_a)) / 2,
-            "gap": (z_a.mean(0) - z_b.mean(0)).norm(),
-            "negatives": negatives,
-        }
-        self.write({f"train/{name}/{key}": float(value) for key, value in metrics.items()})
+        values = gather_counts(torch.tensor([float(x) for x in figures.values()], device=self.device)).mean(0)
+        self.write({f"train/{listed.label}/{name}": float(x) for name, x in zip(figures, values)})
 
-    def _due(self, name: str) -> bool:
-        """Counts that a pair is met, and says whether this is a time to log it."""
-        self._seen[name] = self._seen.get(name, 0) + 1
-        return (self._seen[name] - 1) % self.log_every == 0 and bool(self.loggers)
+    def _due(self, label: str) -> bool:
+        """Counts that a term has rows, and says whether this is a time to log it."""
+        self._seen[label] = self._seen.get(label, 0) + 1
+        return (self._seen[label] - 1) % self.log_every == 0 and bool(self.loggers)
 
     def write(self, metrics: dict[str, float]) -> None:
         """Hands metrics to the loggers at the step counted over all stages."""
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.first_step + self.global_step)
 
-    def on_after_backward(self) -> None:
-        """The ledger's word: what has just contributed gradient."""
-        assert self.space.ledger is not None
-        for pair, batch, digests in self._contributed:
-            arrays = {name: tensor.cpu().numpy() for name, tensor in digests.items()}
-            groups = gather_lists(batch.groups_of(pair.of[0], pair.of[1]))
-            self.space.ledger.record((pair.of[0], pair.of[1]), self._source(batch), arrays, groups=groups)
-        for term in self.teachers:
-            term.record(self.space.ledger, self._source)
-        self._contributed.clear()
+    @property
+    def sources(self) -> dict[str, str]:
+        """Manifest path -> its SHA-256, for the ledger."""
+        return self.recording.sources
 
-    def _source(self, batch: Batch) -> str:
-        return self.sources.get(batch.source, batch.source)
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
-        """Keeps learned temperatures above their minimum."""
+    def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """After an optimiser has stepped: temperatures are clamped, and the record of the step is kept."""
+        self._micro = 0
+        found_inf = getattr(optimizer, "found_inf", None)  # a gradient scaler had it skip the step
+        if found_inf is not None and bool(found_inf.any()):
+            self.recording.discard()
+            return
         for pair in self.pairs:  # others may be those of a space that is extended: they stay as they are
             temperature = self.space.temperatures[pair_name(pair.of[0], pair.of[1], self.space.pivot)]
             assert isinstance(temperature, Temperature)
             temperature.clamp_()
+        self.recording.commit()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trainable; no decay on biases, norms and temperatures; warm-up and cosine over `steps`."""
@@ -290,7 +277,8 @@ class BindModule(L.LightningModule):
         groups = [g for name in self.space.modalities for g in tower_groups(self.space, name, lr, decay)]
         names = {pair_name(pair.of[0], pair.of[1], self.space.pivot) for pair in self.pairs}
         scales = [p for name in sorted(names) for p in self.space.temperatures[name].parameters()]
-        return groups + ([{"params": scales, "lr": lr, "weight_decay": 0.0}] if scales else [])
+        groups += [{"params": scales, "lr": lr, "weight_decay": 0.0}] if scales else []
+        return groups + list(own_groups(self.terms, lr, decay))
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -300,7 +288,7 @@ class BindModule(L.LightningModule):
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The ledger goes with the weights that it describes; of what can be built again, fingerprints."""
+        """The ledger goes with the weights that it describes; of what can be built again, hashes."""
         assert self.space.ledger is not None
         checkpoint["rebuilt"] = {f"{TOWERS}{name}": value for name, value in self.rebuilt.items()}
         for name in checkpoint["rebuilt"]:
@@ -315,7 +303,7 @@ class BindModule(L.LightningModule):
         self._seen = dict(checkpoint["seen"])
 
     def built_again(self, expected: Mapping[str, str]) -> dict[str, Tensor]:
-        """The tensors that a checkpoint holds fingerprints of only. Raises `UserError` where they are others now."""
+        """The tensors that a checkpoint holds hashes of only. Raises `UserError` where they are others now."""
         own = {f"{TOWERS}{name}": value for name, value in self.rebuilt.items()}
         for name in sorted(own.keys() | expected.keys()):
             if own.get(name) != expected.get(name):

@@ -66,6 +66,15 @@ def gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
     return torch.cat([chunk[:count] for chunk, count in zip(gathered, counts, strict=True)])
 
 
+def gather_live(rows: Tensor, counts: list[int]) -> Tensor:
+    """As `gather_rows`, with the gradient of this rank's own rows."""
+    if world_size() == 1:
+        return rows
+    start = sum(counts[: dist.get_rank()])
+    gathered = gather_rows(rows, counts)
+    return torch.cat([gathered[:start], rows, gathered[start + len(rows) :]])
+
+
 class ProcessRanks:
     """The ranks of torch.distributed that share a batch, as the losses ask for them (`bindspace.losses.world`)."""
 

@@ -6,7 +6,9 @@ import shutil
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -14,27 +16,35 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from bindspace.contract import UserError
-from bindspace.data import LISTING, BadRows, Manifest, Pool, broken_pairs, check_groups, load_pool, split_validation
+from bindspace.data import LISTING, BadRows, Manifest, broken_pairs, check_groups, split_validation
 from bindspace.data.module import BindData, one_sentence
 from bindspace.io.files import write_json, write_text
-from bindspace.settings import METRIC, Pair, TrainRun, frozen, pair_name
+from bindspace.settings import (
+    METRIC,
+    Pair,
+    TrainRun,
+    frozen,
+    members_of,
+    pair_name,
+    pair_term,
+    reads,
+    referenced,
+)
 from bindspace.space import Space, merge_space, save
 from bindspace.training.acceleration import faster
-from bindspace.training.callbacks import SaveLast, ShowProgress, Validate, WatchBadRows
+from bindspace.training.callbacks import KeepBest, SaveLast, ShowProgress, ValidateAtEnd, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
-from bindspace.training.distillation import check_teachers, teachers_of
 from bindspace.training.extending import check_ancestor, extended_space
 from bindspace.training.freezing import adapt, never_moved, tensor_hashes, wholly_frozen
 from bindspace.training.hardware import cluster, device_of, environment, precision, threads
-from bindspace.training.hubness import hubs_of
 from bindspace.training.initialisation import add_temperatures, new_ledger
 from bindspace.training.logging import quiet
-from bindspace.training.metric import check_metric
 from bindspace.training.metrics_file import MetricsFile
 from bindspace.training.module import BindModule
 from bindspace.training.ranks import first_rank_first, is_first_rank
-from bindspace.training.session import Manifests, Session
-from bindspace.training.stages import Stage, resolve
+from bindspace.training.references import references_of
+from bindspace.training.session import CallbackContext, Manifests, Session
+from bindspace.training.stages import Stage, check_sources_of, check_teachers, resolve
 from bindspace.training.throughput import FILE as THROUGHPUT
 from bindspace.training.throughput import ReportThroughput, StepClock, table
 from bindspace.training.warnings import warn_of_batches
@@ -66,8 +76,7 @@ def _run(run: TrainRun, pairs: list[Pair], folder: Path, saved: Saved | None) ->
     bad = BadRows(folder / LISTING if is_first_rank() else None)
     space, still = new_space(run, pairs)
     stages, first_step = stages_of(run, pairs, events, still), 0
-    check_metric(run, stages)
-    check_teachers(run, stages, events.train, still)
+    check_references(run, stages, events.train, still)
     session = Session(run, folder, space, events, bad, still, stages, prepared(run, space, stages, still))
     if saved is not None and not 0 <= saved.stage < len(stages):
         raise UserError(f"{saved.path} is of stage {saved.stage + 1}, and this run has {len(stages)}: {NEXT}")
@@ -100,7 +109,7 @@ def new_space(run: TrainRun, pairs: list[Pair]) -> tuple[Space, set[str]]:
         torch.manual_seed(run.seed)
         space, still = Space(run.modality, run.dim, run.pivot, pretrained=True), set()
         space.ledger = new_ledger(space)
-    add_temperatures(space, pairs, run.loss)
+    add_temperatures(space, [pair_term(pair, run.loss) for pair in pairs])
     return space, still
 
 
@@ -117,7 +126,7 @@ def prepared(run: TrainRun, space: Space, stages: list[Stage], kept: set[str]) -
 
 def read_events(run: TrainRun, pairs: list[Pair]) -> Manifests:
     """Loads the manifests; a share of the training rows becomes `val` where none is given."""
-    names = sorted({name for pair in pairs for name in pair.of})
+    names = sorted({name for pair in pairs for name in pair.of} | members_of(run.terms, run.pivot))
     if not run.data.train:
         raise UserError(
             "data.train is empty: name at least one manifest, e.g. 'data.train=[{path: my/manifest.jsonl}]'"
@@ -140,25 +149,41 @@ def stages_of(run: TrainRun, pairs: list[Pair], events: Manifests, still: set[st
     """The stages resolved against pairs and sources."""
     holds = [{name for name in run.modality if manifest.uses(name)} for manifest in events.train]
     weights = [manifest.source.weight for manifest in events.train]
-    return resolve(run.stages, pairs, run.pivot, holds, weights, still | frozen(run.modality))
+    check_sources_of(run.terms, holds, run.pivot)
+    return resolve(run.stages, pairs, run.pivot, holds, weights, still | frozen(run.modality), run.terms)
 
 
-def val_pools(session: Session, stage: Stage) -> dict[str, Pool]:
-    """A matched validation pool for each pair of a stage and of `trainer.val_pairs`, from the sources that hold both of
-    its sides. Raises `UserError` for one of the latter that no source holds.
+def check_references(run: TrainRun, stages: list[Stage], train: list[Manifest], still: set[str]) -> None:
+    """Raises `UserError` where a term or a callback asks for reference vectors that cannot be had.
+
+    `still`: the modalities of a space that is extended, which have learned before.
     """
-    run, found = session.run, {}
-    asked = [name.split("-") for name in run.trainer.val_pairs]
-    for of in [*(pair.of for pair in stage.pairs), *asked]:
-        held = [manifest for manifest in session.events.val if all(manifest.uses(name) for name in of)]
-        if held:
-            pool = load_pool(held, run.modality, of, max_bad_fraction=1.0, bad=session.bad)
-            found[pair_name(of[0], of[1], run.pivot)] = pool
-        elif of in asked:
+    known = {name for name, config in run.modality.items() if config.weights is not None} | still
+    for term in run.terms:
+        for other in term.references():
+            shown = f"distillation {'-'.join(term.of)!r}"
+            check_teachers(shown, term.of[0], [run.pivot, other], run.pivot, stages, known)
+    for other in referenced(run):
+        if not any(each.uses(other) and each.uses(run.pivot) for each in train):
             raise UserError(
-                f"trainer.val_pairs: no source in data.val holds both {of[0]} and {of[1]}: add one, or leave them out"
+                f"reference vectors of {other} come from sources of {run.pivot} and {other}, and no source in "
+                "data.train holds both: add one, or leave out what asks for them"
             )
-    return found
+
+
+def val_pairs(session: Session, stage: Stage) -> list[tuple[str, str]]:
+    """The pairs that are validated in a stage: its own, and those of `trainer.val_pairs`.
+
+    Raises `UserError` for one of the latter that no source holds.
+    """
+    asked = [(name.split("-")[0], name.split("-")[1]) for name in session.run.trainer.val_pairs]
+    for a, b in asked:
+        if not any(manifest.uses(a) and manifest.uses(b) for manifest in session.events.val):
+            raise UserError(
+                f"trainer.val_pairs: no source in data.val holds both {a} and {b}: add one, or leave them out"
+            )
+    own = [(pair.of[0], pair.of[1]) for pair in stage.pairs]
+    return [*own, *(pair for pair in asked if pair not in own and pair[::-1] not in own)]
 
 
 def chooses(session: Session, stage: Stage) -> str | None:
@@ -184,6 +209,7 @@ def fit(session: Session, stage: Stage, index: int, first_step: int, saved: Save
         stage.pairs,
         steps=stage.steps,
         loss=run.loss,
+        terms=stage.terms,
         optim=run.optim,
         freeze=stage.freeze,
         lr=stage.lr,
@@ -197,16 +223,17 @@ def fit(session: Session, stage: Stage, index: int, first_step: int, saved: Save
     if saved is not None:
         saved.restore(module)
         step = saved.step
-        if step >= stage.steps:
+        if saved.ended or step >= stage.steps:
             return
     manifests = [session.events.train[i] for i in stage.sources]
-    module.sources = {str(manifest.path): manifest.sha256 for manifest in manifests}
+    module.references = {  # of the towers as they are by now
+        name: references_of(session, name, count) for term in stage.terms for name, count in term.references().items()
+    }
+    module.recording.sources = {str(manifest.path): manifest.sha256 for manifest in manifests}
     data = data_of(session, stage, index, manifests)
     data.start_step = step * run.trainer.accumulate
-    module.teachers = teachers_of(session, stage)
     trainer = trainer_of(session, stage, index, first_step + step)
-    trained = sorted(stage.members - set(still_members(space, stage)))
-    with faster(space, run.trainer, trained), one_sentence():
+    with faster(space, run.trainer, trained_members(space, stage)), one_sentence():
         trainer.fit(module, datamodule=data, ckpt_path=None if saved is None else saved.path, weights_only=True)
 
 
@@ -215,32 +242,42 @@ def data_of(session: Session, stage: Stage, index: int, manifests: list[Manifest
     run, still = session.run, still_members(session.space, stage)
     space = session.space.to(device_of(run))
     with first_rank_first():
-        vectors = cache_vectors(space, still, manifests, session.bad, session.cache, shown=run.trainer.progress)
+        sources = [*manifests, *session.events.val]
+        vectors = cache_vectors(space, still, sources, session.bad, session.cache, shown=run.trainer.progress)
     space.cpu()  # Lightning moves it where it trains
     steps = stage.steps * run.trainer.accumulate
     settings = run.data if stage.batch is None else replace(run.data, batch=stage.batch)
-    data = BindData(run.modality, manifests, [], stage.pairs, settings, steps, seed=run.seed + index, vectors=vectors)
+    options: dict[str, Any] = {"seed": run.seed + index, "vectors": vectors, "reads": reads(stage.terms, run.pivot)}
+    options["val_pairs"] = val_pairs(session, stage)
+    data = BindData(run.modality, manifests, session.events.val, stage.pairs, settings, steps, **options)
     data.in_chunks = run.trainer.micro_batch is not None
     return data
 
 
 def still_members(space: Space, stage: Stage) -> list[str]:
-    """Modalities of the stage's pairs whose towers stand still."""
-    return sorted(wholly_frozen(space, stage.freeze) & {name for pair in stage.pairs for name in pair.of})
+    """Modalities of the stage whose towers are frozen."""
+    return sorted(wholly_frozen(space, stage.freeze) & stage.members)
+
+
+def trained_members(space: Space, stage: Stage) -> list[str]:
+    """Modalities of the stage that are trained."""
+    return sorted(stage.members - set(still_members(space, stage)))
 
 
 def callbacks_of(session: Session, stage: Stage, index: int) -> list[L.Callback]:
-    """In the order in which they act: validation puts the best weights back before the last checkpoint is written."""
+    """In the order in which they act: the best weights are put back before the last checkpoint is written."""
     run, folder = session.run, session.folder
     rows = sum(len(manifest.rows) for manifest in [*session.events.train, *session.events.val])
     found: list[L.Callback] = [ShowProgress(stage.name, stage.steps, run.trainer.progress)]
-    pools = val_pools(session, stage)
     found.append(WatchBadRows(session.bad, rows, run.data.max_bad_fraction))
-    if (hubs := hubs_of(session, stage)) is not None:
-        found.append(hubs)
-    if pools:
-        still = still_members(session.space, stage)
-        found.append(Validate(pools, run.trainer.val_every, chooses(session, stage), still, session.cache))
+    context = CallbackContext(
+        run, session.space, folder, stage, trained_members(session.space, stage), partial(references_of, session)
+    )
+    built = [config.build(context) for config in run.callbacks.values()]
+    found += [callback for callback in built if callback is not None]
+    if (metric := chooses(session, stage)) is not None:
+        found.append(KeepBest(metric))
+    found.append(ValidateAtEnd())
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
 
 
@@ -276,6 +313,7 @@ def trainer_of(session: Session, stage: Stage, index: int, start: int) -> L.Trai
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        limit_val_batches=0,
+        val_check_interval=(run.trainer.val_every or stage.steps) * run.trainer.accumulate,
+        check_val_every_n_epoch=None,
         log_every_n_steps=run.trainer.log_every,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,3 +39,18 @@ class Session:
     def cache(self) -> Path:
         """Where vectors of frozen towers are kept: in the run's own folder unless another is named."""
         return self.folder / "cache" if self.run.trainer.cache is None else Path(self.run.trainer.cache)
+
+
+@dataclass
+class CallbackContext:
+    """What a callback plugin is built from, at the start of a stage.
+
+    `trained`: modalities of the stage that are not frozen. `references(name, count)`: reference vectors.
+    """
+
+    run: TrainRun
+    space: Space
+    folder: Path
+    stage: Stage
+    trained: list[str]
+    references: Callable[[str, int], Any]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bindspace.contract import UserError, unknown
+from bindspace.contract import TermConfig, UserError, unknown
 from bindspace.settings import Pair, StageSettings, pair_name
 
 
 @dataclass
 class Stage:
-    """A stage as it will be run: its pairs, what stands still, the sources it reads by index, and its steps."""
+    """A stage as it is run: its pairs and further terms, what is frozen, the sources it reads by index, its steps."""
 
     name: str
     pairs: list[Pair]
@@ -22,11 +22,14 @@ class Stage:
     steps: int
     lr: float
     batch: int | None = None  # in the place of data.batch
+    terms: list[TermConfig] = field(default_factory=list)
+    pivot: str = ""
 
     @property
     def members(self) -> set[str]:
-        """The modalities of its pairs."""
-        return {name for pair in self.pairs for name in pair.of}
+        """The modalities of its pairs and terms."""
+        paired = {name for pair in self.pairs for name in pair.of}
+        return paired | {name for term in self.terms for name in term.takes(self.pivot)}
 
 
 def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
@@ -48,11 +51,12 @@ def resolve(
     holds: Sequence[set[str]],
     weights: Sequence[float],
     still: Collection[str] = (),
+    terms: Sequence[TermConfig] = (),
 ) -> list[Stage]:
     """The stages of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight.
 
-    `still`: modalities that stand still in every stage. A pair is left out, with a warning, of a stage in which both of
-    its sides do.
+    `still`: modalities that are frozen in every stage. `terms`: further terms of the loss. A pair is left out, with a
+    warning, of a stage in which both of its sides are frozen.
 
     A stage's `steps` count for a source of weight 1: the stage has steps x the sum of its sources' weights, so that a
     pair gets its steps however many others are trained beside it. A stage of which no pair is listed is left out.
@@ -73,12 +77,15 @@ def resolve(
         if not chosen:
             continue
         members = {member for name in chosen for member in by_name[name].of}
+        own = [term for term in terms if _has(stage, term, members, pivot)]
+        members |= {name for term in own for name in term.takes(pivot)}
         freeze = sorted({*_frozen(stage, members, trained), *(members & set(still))})
-        chosen = _moving(stage, chosen, by_name, {*freeze, *still})
+        chosen = _trainable(stage, chosen, by_name, {*freeze, *still})
         read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
+        read = sorted({*read, *(i for i, held in enumerate(holds) if any(_reads(term, held, pivot) for term in own))})
         steps = round(stage.steps * sum(weights[i] for i in read))
         kept = [by_name[name] for name in chosen]
-        resolved.append(Stage(stage.name, kept, freeze, read, steps, stage.lr, stage.batch))
+        resolved.append(Stage(stage.name, kept, freeze, read, steps, stage.lr, stage.batch, own, pivot))
         trained |= members - set(freeze)
         used |= set(chosen)
     if missing := [name for name in by_name if name not in used]:
@@ -86,15 +93,65 @@ def resolve(
     return resolved
 
 
-def _moving(stage: StageSettings, chosen: list[str], by_name: dict[str, Pair], still: set[str]) -> list[str]:
-    """Those of the chosen pairs of which a tower moves."""
+def _has(stage: StageSettings, term: TermConfig, members: Collection[str], pivot: str) -> bool:
+    """Whether a stage has a further term: as it says, or where all of its modalities are in the stage's pairs."""
+    return stage.name in term.stages if term.stages is not None else set(term.takes(pivot)) <= set(members)
+
+
+def _reads(term: TermConfig, held: Collection[str], pivot: str) -> bool:
+    """Whether a source that holds these modalities has rows for a term."""
+    return len(set(term.takes(pivot)) & set(held)) >= term.needed()
+
+
+def check_sources_of(terms: Sequence[TermConfig], holds: Sequence[set[str]], pivot: str) -> None:
+    """Raises `UserError` for a further term that no source has rows for."""
+    for term in terms:
+        if not any(_reads(term, held, pivot) for held in holds):
+            names = ", ".join(term.takes(pivot))
+            raise UserError(
+                f"no source in data.train holds {term.needed()} of {names}, which a term of {'-'.join(term.of)} needs: "
+                "add one with these columns, or leave the term out"
+            )
+
+
+def check_teachers(
+    shown: str, student: str, teachers: Sequence[str], pivot: str, stages: Sequence[Stage], known: Collection[str]
+) -> None:
+    """Raises `UserError` where the student's pair with the pivot is trained while a teacher is, or before that learned.
+
+    `shown`: the setting that asks for it. `known`: modalities that learned before the run.
+    """
+    learned = set(known)
+    for stage in stages:
+        trained = stage.members - set(stage.freeze)
+        if any(set(pair.of) == {pivot, student} for pair in stage.pairs):
+            _check_stage(shown, teachers, stage.name, trained, learned)
+        learned |= trained
+
+
+def _check_stage(shown: str, names: Sequence[str], stage: str, trained: set[str], learned: set[str]) -> None:
+    for name in names:
+        if name in trained:
+            raise UserError(
+                f"{shown}: {name} is trained in stage {stage!r} as well, and what teaches has to be frozen: freeze it "
+                "there (schedule=pivot_first does), or leave this out"
+            )
+        if name not in learned:
+            raise UserError(
+                f"{shown}: before stage {stage!r} {name} has learned nothing that it could teach: train it in an "
+                "earlier stage, or leave this out"
+            )
+
+
+def _trainable(stage: StageSettings, chosen: list[str], by_name: dict[str, Pair], still: set[str]) -> list[str]:
+    """Those of the chosen pairs of which a tower is trainable."""
     idle = [name for name in chosen if set(by_name[name].of) <= still]
     if len(idle) == len(chosen):
         raise UserError(
-            f"in stage {stage.name!r} both towers of {', '.join(idle)} stand still: nothing is left to train"
+            f"in stage {stage.name!r} both towers of {', '.join(idle)} are frozen: nothing is left to train"
         )
     for name in idle:
-        warnings.warn(f"in stage {stage.name!r} both towers of {name} stand still: the pair is left out", stacklevel=3)
+        warnings.warn(f"in stage {stage.name!r} both towers of {name} are frozen: the pair is left out", stacklevel=3)
     return [name for name in chosen if name not in idle]
 
 
@@ -113,6 +170,6 @@ def _chosen(stage: StageSettings, by_name: dict[str, Pair], used: set[str], pivo
 
 
 def _frozen(stage: StageSettings, members: set[str], trained: set[str]) -> list[str]:
-    """Modalities of the stage's pairs that stand still: those named, and with `done` those already trained."""
+    """Modalities of the stage that are frozen: those named, and with `done` those already trained."""
     names = {name for name in stage.freeze if name != "done"}
     return sorted(members & (names | (trained if "done" in stage.freeze else set())))

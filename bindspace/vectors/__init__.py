@@ -1,4 +1,4 @@
-"""Vectors of towers: what they depend on, where they are kept, and how they are computed once."""
+"""Cached embeddings of frozen encoders: their key, the cache on disk, and computing them once."""
 
 from bindspace.vectors.cache import VectorCache, content_keys
 from bindspace.vectors.embedding import cache_vectors, embed_items, open_caches

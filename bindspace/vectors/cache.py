@@ -1,9 +1,9 @@
-"""Vectors of a tower by content, on disk and memory-mapped: computed once, for training, evaluation and search.
+"""Cached embeddings of a tower by content, on disk and memory-mapped: for training, evaluation and search.
 
-A cache is a folder for one `TowerKey`: `cache.json` says for which, and each process that adds to it appends to a file
-of its own, `*.vectors`, so that none ever changes what another has written. A file is a row of blocks; a block is what
-was added at once: entries of 32 bytes of key, `dim` float32, how many of the block are still to come, and in the first
-the CRC-32 of the block. What a killed process left of a block is told by its length or its checksum, and not read.
+A cache is a folder for one `TowerKey`, which is in `cache.json`. Each process appends to its own file, `*.vectors`, so
+that no process changes the data of another. A file is a sequence of blocks; a block holds the entries that were added
+at once: 32 bytes of key, `dim` float32, the number of entries left in the block, and in the first entry the CRC-32 of
+the block. A partial block of a killed process is detected by its length or its checksum, and skipped.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ABOUT = "cache.json"
 
 
 def content_keys(digests: np.ndarray, infos: list[dict[str, Any]] | None = None) -> np.ndarray:
-    """The keys (n, 32) uint8 of contents with these digests (n, 32) that were read with these settings.
+    """The keys (n, 32) uint8 of contents with these digests (n, 32), read with these settings.
 
-    Equal bytes that are read under other settings are another content.
+    Equal bytes read with other settings are another content.
     """
     keys = digests.copy()
     for row, info in enumerate(infos or [{}] * len(digests)):
@@ -45,7 +45,7 @@ def content_keys(digests: np.ndarray, infos: list[dict[str, Any]] | None = None)
 
 class VectorCache:
     """The vectors of one key. `place`: the folder of all caches, or that of this one. Raises `UserError` for a cache
-    that was made for something else, that is damaged, or that cannot be written.
+    with another key, that is damaged, or that cannot be written.
     """
 
     def __init__(self, place: Path, key: TowerKey) -> None:
@@ -60,12 +60,12 @@ class VectorCache:
         return sum(len(block) for block in self._maps)
 
     def refresh(self) -> None:
-        """Takes up what has been added since, by this process or others."""
+        """Loads entries added since, by this process or others."""
         found = [(path, self._whole(path)) for path in sorted(self.folder.glob("*.vectors"))]
         self._map([(path, count) for path, count in found if count])
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Numbers (n,) int64 of the vectors under these keys (n, 32) uint8; -1: there is none."""
+        """Numbers (n,) int64 of the vectors under these keys (n, 32) uint8; -1: none."""
         if not len(self._heads):
             return np.full(len(keys), -1, dtype=np.int64)
         heads = _heads(keys)
@@ -83,7 +83,7 @@ class VectorCache:
         return torch.from_numpy(found)
 
     def add(self, keys: np.ndarray, vectors: Tensor) -> None:
-        """Appends one block, on disk when this returns; `refresh` makes it be found. Raises `UserError`."""
+        """Appends one block, on disk when this returns; `refresh` makes it visible. Raises `UserError`."""
         block = np.zeros(len(keys), dtype=self.entry)
         block["key"], block["vector"] = keys, vectors.numpy()
         block["left"] = np.arange(len(keys))[::-1]
@@ -99,7 +99,7 @@ class VectorCache:
             ) from error
 
     def _whole(self, path: Path) -> int:
-        """How many entries of a file are in whole blocks."""
+        """The number of entries of a file in complete blocks."""
         size = path.stat().st_size // self.entry.itemsize
         known = dict(self._parts).get(path, 0)
         if size <= known:
@@ -128,7 +128,7 @@ class VectorCache:
         self._heads = heads[self._order]
 
     def __getstate__(self) -> dict[str, Any]:
-        """For workers: they map the files again, and only read."""
+        """State for workers: they map the files again, read-only."""
         return {"key": self.key, "folder": self.folder, "entry": self.entry, "_parts": self._parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -165,6 +165,6 @@ def _check(folder: Path, key: TowerKey, given: bool) -> None:
     if other:
         hint = "give the folder above it, so that each tower gets a cache of its own" if given else "remove it"
         raise UserError(
-            f"{folder} holds vectors of {held.implementation} made with another {' and '.join(other)} than "
+            f"{folder} holds vectors of {held.implementation} computed with another {' and '.join(other)} than "
             f"{key.modality} has here, and cannot be used: {hint}"
         )

@@ -1,4 +1,4 @@
-"""Vectors of frozen towers: computed once, kept on disk, looked up by training, evaluation and search."""
+"""Cached embeddings of frozen towers: computed once, stored on disk, used by training, evaluation and search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bindspace.vectors.key import tower_key
 
 @dataclass
 class Work:
-    """One column to embed, and the cache that takes its vectors."""
+    """One column to embed, and the cache for its vectors."""
 
     column: Column
     cache: VectorCache
@@ -37,8 +37,8 @@ def cache_vectors(
 ) -> dict[str, dict[str, CachedVectors]]:
     """Unit vectors of every cell of these modalities: name -> `Manifest.key` -> what `TrainBatches` looks up.
 
-    They are taken from the caches in `place`, and what these lack is computed and added. A tower that stands still sees
-    each cell as in evaluation. A cell that cannot be read has no vector, and is added to `bad`.
+    They are read from the caches in `place`; missing ones are computed and added. A frozen tower encodes each cell as
+    in evaluation. A cell that cannot be read has no vector, and is added to `bad`.
     """
     caches = open_caches(space, list(names), place)
     wanted = [
@@ -46,7 +46,7 @@ def cache_vectors(
     ]
     total = sum(len(work.column) for work in wanted)
     readers = [Reader() for _ in wanted]
-    with Progress("vectors of what stands still", total, shown=shown and total > 0) as progress:
+    with Progress("cached embeddings of frozen encoders", total, shown=shown and total > 0) as progress:
         for work, reader in zip(wanted, readers):
             work.cache.refresh()
             for window in _fill(space, work, reader, batch_size):
@@ -55,16 +55,18 @@ def cache_vectors(
     for cache in caches.values():
         cache.refresh()
     found: dict[str, dict[str, CachedVectors]] = {}
-    for work, reader in zip(wanted, readers):  # after the last refresh: what is added moves the numbers of other files
+    for work, reader in zip(
+        wanted, readers
+    ):  # after the last refresh: adding entries changes the numbers of other files
         found.setdefault(work.column.name, {})[work.column.manifest.key] = _looked_up(work, reader)
     return found
 
 
 def _fill(space: Space, work: Work, reader: Reader, batch_size: int) -> Iterator[int]:
-    """Computes what is lacking, a window of cells at a time; yields how many cells each window has.
+    """Computes missing vectors, a window of cells at a time; yields the number of cells of each window.
 
-    The windows do not depend on what is there, so that a run which goes on computes the same batches, and with them the
-    same bits, as one that was never stopped.
+    The windows do not depend on what is cached, so that a resumed run computes the same batches, and bitwise identical
+    vectors, as an uninterrupted one.
     """
     column, fresh = work.column, set[bytes]()
     for start in range(0, len(column), batch_size):
@@ -83,7 +85,7 @@ def _fill(space: Space, work: Work, reader: Reader, batch_size: int) -> Iterator
 
 
 def _lacking(cache: VectorCache, keys: np.ndarray, fresh: set[bytes]) -> np.ndarray:
-    """Positions (n,) of keys that neither the cache holds nor was computed just now; of equal ones the first."""
+    """Positions (n,) of keys that are neither cached nor just computed; the first of equal ones."""
     found: dict[bytes, int] = {}
     for i in np.flatnonzero(cache.find(keys) < 0).tolist():
         found.setdefault(keys[i].tobytes(), i)
@@ -107,7 +109,7 @@ def _looked_up(work: Work, reader: Reader) -> CachedVectors:
 
 
 def open_caches(space: Space, names: list[str], place: Path | None) -> dict[str, VectorCache]:
-    """The cache of each of these modalities as their towers stand; none without a place."""
+    """The cache of each of these modalities for the current towers; none without a place."""
     return {} if place is None else {name: VectorCache(place, tower_key(space, name)) for name in names}
 
 
@@ -116,7 +118,7 @@ def embed_items(
 ) -> Iterator[Tensor]:
     """Unit vectors (n, dim) float32 of a pool's distinct items of one modality, in order, `batch_size` at a time.
 
-    What the modality's cache holds is taken from it, and what it lacks is added.
+    Cached vectors are read from the modality's cache, and missing ones are added.
     """
     cache = (caches or {}).get(name)
     if cache is None:

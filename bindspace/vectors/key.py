@@ -1,4 +1,4 @@
-"""What the vectors of a tower depend on, in hashes: its weights, its settings, the code that reads and prepares."""
+"""The key of cached embeddings: hashes of the tower's weights, its settings, and the code that reads and prepares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from bindspace.contract import ModalityConfig, PluginError, registry
 from bindspace.space import Space
 
-TRAINING_ONLY = ("tune", "bind", "weights")  # settings that vectors do not depend on, save through the weights
+TRAINING_ONLY = ("tune", "bind", "weights")  # settings that affect vectors only through the weights
 PACKAGE = "bindspace"
 ROOT = Path(__file__).parents[1]
 # The modules of the core that stand between a cell and its vector. A change in any other leaves caches as they are.
@@ -46,7 +46,7 @@ LIBRARIES = ("numpy", "pillow", "soundfile", "timm", "torch", "torchaudio", "tor
 
 @dataclass(frozen=True)
 class TowerKey:
-    """Vectors that were computed under equal keys may stand for each other.
+    """Vectors computed with equal keys are interchangeable.
 
     `tower`: SHA-256 of the bytes of all parameters and buffers of encoder and head. `preparation`: of the settings, the
     source files of the plugin's package and of the core's modules in `SHAPING`, and the versions of `LIBRARIES` and of
@@ -62,13 +62,13 @@ class TowerKey:
 
     @property
     def name(self) -> str:
-        """A folder's name for it."""
+        """The name of its folder."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
         return f"{self.modality}-{digest[:24]}"
 
 
 def tower_key(space: Space, name: str) -> TowerKey:
-    """The key of one modality of a space as it stands."""
+    """The key of one modality of a space in its current state."""
     config = space.configs[name]
     device = space.device.type
     return TowerKey(
@@ -77,7 +77,7 @@ def tower_key(space: Space, name: str) -> TowerKey:
 
 
 def tower_hash(tower: nn.Module) -> str:
-    """SHA-256 over name, type, shape and bytes of each parameter and buffer, those that are never saved too."""
+    """SHA-256 over name, dtype, shape and bytes of each parameter and buffer, non-persistent ones included."""
     found = hashlib.sha256()
     for name, tensor in sorted(chain(tower.named_parameters(), tower.named_buffers())):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -104,16 +104,16 @@ def preparation_hash(config: ModalityConfig) -> str:
 def _implementation(config: ModalityConfig) -> str:
     try:
         return registry.implementation(type(config))
-    except PluginError:  # a library user's own class
+    except PluginError:  # a class that is not registered
         return f"{type(config).__module__}:{type(config).__qualname__}"
 
 
 def _own_sources(config: ModalityConfig) -> Iterator[tuple[str, bytes]]:
-    """The source files of the packages of a plugin's class and of its bases, the core's aside."""
+    """The source files of the packages of a plugin's class and of its bases, except those of the core."""
     packages = {kind.__module__.partition(".")[0] for kind in type(config).__mro__}
     for package in sorted(packages - {"builtins", PACKAGE}):
         file = getattr(sys.modules.get(package), "__file__", None)
-        if file is None:  # typed into a notebook: nothing says what it was, so it is equal to nothing
+        if file is None:  # defined in a notebook: its source is unknown, so it equals no other
             yield package, uuid.uuid4().bytes
             continue
         path = Path(file)

@@ -36,9 +36,9 @@ class AudioConfig(ModalityConfig):
     near: ClassVar[int] = 40  # of 256 bits
     small: ClassVar[Mapping[str, Any]] = {"clip_seconds": 1.0, "channels": [8, 16, 24], "width": 64}
 
-    rate: int = 16000  # what everything is resampled to, Hz
+    rate: int = 16000  # Hz, after resampling
     clip_seconds: float = 2.0
-    clips: int = 3  # at most so many of a longer sound in evaluation, evenly spread and averaged
+    clips: int = 3  # at most this many of a longer sound in evaluation, evenly spread and averaged
     min_seconds: float = 0.02
     window: int = 512  # samples a frame: 32 ms
     fft: int = 512  # points of the transform; more than `window` where many `mels` need finer frequencies
@@ -47,8 +47,8 @@ class AudioConfig(ModalityConfig):
     trunk: Trunk = Trunk.conv
     channels: list[int] = field(default_factory=lambda: [40, 80, 128])  # of trunk=conv: by stage
     depth: int = 1  # of trunk=conv: residual blocks a stage
-    model: str | None = None  # of trunk=timm: a name that timm knows, e.g. resnet18; `width` then follows it
-    patch: int = 16  # the rest: of trunk=vit only
+    model: str | None = None  # for trunk=timm: a model name of timm, e.g. resnet18, which also sets `width`
+    patch: int = 16  # this and the following: for trunk=vit only
     layers: int = 12
     heads: int = 12
 
@@ -80,7 +80,7 @@ class AudioConfig(ModalityConfig):
         return {"mel": mel, "frames": frames} | owner
 
     def _vary(self, wave: np.ndarray, clip: int, seed: int) -> np.ndarray:
-        """Another gain, and a little earlier or later: what falls off an end is lost, no clip is longer than before."""
+        """A random gain and a small shift in time; samples beyond an end are lost, so no clip gets longer."""
         import numpy as np
 
         gain, time = 2 * np.random.default_rng([seed, 0]).random(2) - 1
@@ -107,7 +107,7 @@ class AudioConfig(ModalityConfig):
         return encoder
 
     def _timm(self, frames: int, pretrained: bool) -> nn.Module:
-        """timm's network over the spectrogram as a grey picture; a space then records the width that it has."""
+        """timm's network on the spectrogram as a grey picture; the space records its width."""
         from bindspace_audio.timm_encoder import CELL, SpectrogramTimm
 
         encoder = SpectrogramTimm(self.model, 1, (self.mels, -(-frames // CELL) * CELL))
@@ -117,7 +117,7 @@ class AudioConfig(ModalityConfig):
         return encoder
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:
-        """A WAV file of struck tones: the concept is their pitch and how fast they follow each other."""
+        """A WAV file of struck tones: the concept determines their pitch and their rate."""
         import numpy as np
         import soundfile
 

@@ -1,1 +1,1 @@
-"""Real data sets, read from the layout in which their owners distribute them. One module a data set."""
+"""Real data sets, read in the layout of their official distribution. One module per data set."""

@@ -18,7 +18,7 @@ RETRIEVAL = (
 
 @dataclass(kw_only=True)
 class AudiocapsConfig(OwnedConfig):
-    """AudioCaps: each of the five captions of a test clip asks on its own."""
+    """AudioCaps: each of the five captions of a test clip is a separate query."""
 
     name: ClassVar[str] = "audiocaps"
     title: ClassVar[str] = "AudioCaps"

@@ -15,7 +15,7 @@ CAPTIONS = [f"caption_{number}" for number in range(1, 6)]
 
 @dataclass(kw_only=True)
 class ClothoConfig(OwnedConfig):
-    """Clotho 2.1: the evaluation split as `test`; each of the five captions asks on its own."""
+    """Clotho 2.1: the evaluation split as `test`; each of the five captions is a separate query."""
 
     name: ClassVar[str] = "clotho"
     title: ClassVar[str] = "Clotho"

@@ -30,7 +30,7 @@ class CocoConfig(OwnedConfig):
     like: ClassVar[str] = "val2014/COCO_val2014_000000391895.jpg"
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
-        """`image`, and `text`: a list of five captions, each a query and a gallery item of its own."""
+        """`image`, and `text`: a list of five captions, each a separate query and gallery item."""
         written = list(self._captions(self.checked(split)))
         folder = Path(self.folder).expanduser()
         rows = []

@@ -29,7 +29,7 @@ UNITS = {"imu.accel": "m/s2", "imu.gyro": "rad/s"}  # of the GoPro streams that 
 
 @dataclass(frozen=True)
 class Video:
-    """What the metadata says of a video."""
+    """Metadata of a video."""
 
     uid: str
     seconds: float
@@ -42,8 +42,8 @@ class Ego4dConfig(OwnedConfig):
     """Ego4D: windows of IMU, five seconds round each narration, each with the scenario of its video.
 
     As in ImageBind a video counts if it has one scenario only, and a narrated moment if the IMU covers it; the classes
-    are all scenarios of the metadata (108). The paper parts its windows at random and publishes no list, so this is not
-    its test set: here whole videos go to the test share, by hash, since windows of one video overlap. A window that
+    are all scenarios of the metadata (108). The paper splits its windows at random without a list, so this is not
+    its test set: here whole videos are held out for testing, by hash, since windows of one video overlap. A window that
     would begin before the video or end behind it is moved into it. One with a gap of more than 0.2 s, or without
     acceleration, is no window.
     """
@@ -128,7 +128,7 @@ def moments(narrated: Mapping[str, Any], file: Path) -> list[float]:
 
 
 def window_starts(times: Iterable[float], duration: float) -> list[float]:
-    """Where the windows round some moments begin, moved into the video; equal ones once, to a hundredth of a second."""
+    """Start times of windows around moments, moved into the video; deduplicated to a hundredth of a second."""
     if duration < SECONDS:
         return []
     return sorted({round(min(max(time - SECONDS / 2, 0.0), duration - SECONDS), 2) for time in times})

@@ -28,7 +28,7 @@ class Flickr30kConfig(OwnedConfig):
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test", "all")  # 29,000, 1014, 1000
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
-        """`image`, and `text`: a list of five captions, each a query and a gallery item of its own."""
+        """`image`, and `text`: a list of five captions, each a separate query and gallery item."""
         written = self._all() if self.checked(split) == "all" else self._split(split)
         folder = Path(self.folder).expanduser()
         rows = []

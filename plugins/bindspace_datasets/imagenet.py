@@ -83,7 +83,7 @@ class ImageNetConfig(OwnedConfig):
         return [(line["ImageId"], line["PredictionString"].split(" ")[0]) for line in lines]
 
     def _names(self) -> dict[str, str]:
-        """What the folders are called: CLIP's names, and the first word for others that the owner's list has."""
+        """The class names of the folders: CLIP's names, and for others the first name in the official list."""
         named: dict[str, str] = {}
         file = Path(self.folder).expanduser() / MAPPING
         if self.folder and file.is_file():

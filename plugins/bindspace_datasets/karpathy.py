@@ -27,7 +27,7 @@ def karpathy_split(file: Path, splits: Collection[str], path: Sequence[str]) -> 
 
 
 def read_json(file: Path, key: str | None = None) -> Any:
-    """What a JSON file of the owner's holds, under `key` if one is given. Raises `UserError` if it does not."""
+    """The content of a JSON file, under `key` if one is given. Raises `UserError` if it is missing."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
         return told if key is None else told[key]

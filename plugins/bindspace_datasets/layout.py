@@ -1,4 +1,4 @@
-"""What every adapter shares: the owner's folder, the word for what it lacks, and a manifest of what is there."""
+"""Base of the adapters: the official layout, errors for missing files, and a manifest of the available files."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class OwnedConfig(DatasetConfig):
         return {"train": [], "val": [], "test": []} | {split: [self._source(split)] for split in used}
 
     def templates(self) -> dict[str, list[str]]:
-        """CLIP's 80 for `label`: ImageBind's for every modality, sounds and depth too (2305.05665, appendix B.3)."""
+        """CLIP's 80 templates for `label`, which ImageBind uses for every modality (2305.05665, appendix B.3)."""
         return {"label": ["clip"]}
 
     def need(self, path: str, what: str, where: str | None = None) -> Path:
-        """The path of a file or folder of the owner's. Raises `AbsentError`: what to download from where into which."""
+        """The path of a file or folder of the owner. Raises `AbsentError` with the file, its source and the folder."""
         if not self.folder:
-            raise AbsentError(f"{self.title} is read from a folder of yours: set folder= to where {what} lies")
+            raise AbsentError(f"{self.title} is read from a local folder: set folder= to the folder of {what}")
         found = Path(self.folder).expanduser() / path
         if not found.exists():
             raise AbsentError(
@@ -102,7 +102,7 @@ class OwnedConfig(DatasetConfig):
         told = {**asdict(self), "root": None, "split": split, "folder": str(Path(self.folder).expanduser().resolve())}
         digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
         out = Path(self.root) / f"{self.name}-{split}-{digest}"
-        manifest = replace(self, split=split).write(out)  # again each time: more files may be there by now
+        manifest = replace(self, split=split).write(out)  # every time: more files may be available by now
         return Source(str(manifest), root=None if self.converts else self.folder)
 
 

@@ -21,7 +21,7 @@ SPLIT = "https://github.com/antoine77340/MIL-NCE_HowTo100M (csv/msrvtt_test.csv,
 
 
 class Track(Enum):
-    """What of a video is read."""
+    """The track of a video to read."""
 
     audio = "audio"
     video = "video"

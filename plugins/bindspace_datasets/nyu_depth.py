@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LABELED, SPLITS = "nyu_depth_v2_labeled.mat", "splits.mat"
 AT = "http://horatio.cs.nyu.edu/mit/silberman"
 LISTS = {"train": "trainNdxs", "test": "testNdxs"}  # 795 and 654 images
-# The nine commonest kinds of room, all others are one class (Gupta et al., CVPR 2013).
+# The nine most frequent kinds of room, all others are one class (Gupta et al., CVPR 2013).
 COMMON = (
     "bathroom", "bedroom", "bookstore", "classroom", "dining room", "home office", "kitchen", "living room", "office",
 )  # fmt: skip
@@ -40,8 +40,8 @@ class NyuDepthConfig(OwnedConfig):
     """NYU Depth v2: image, filled-in depth and one of ten kinds of room.
 
     ImageBind classifies depth into the ten classes on the 654 test images (table 1 says 653, and does not say which one
-    is missing). Depth is `depths`, whose holes the owner has filled, in millimetres; the depth plugins make of it what
-    they show their towers. Pictures are written whole, with the white rim that registration left. The same rooms are a
+    is missing). Depth is `depths`, whose holes the owner has filled, in millimetres; the depth plugins convert it
+    for their towers. Pictures are written whole, with the white rim that registration left. The same rooms are a
     part of SUN RGB-D (kv1/NYUdata), in other files and another split.
     """
 

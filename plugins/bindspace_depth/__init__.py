@@ -25,7 +25,7 @@ FLAT = 0.02  # added to the deviation of ln(depth), so that a flat wall stays fl
 
 
 class Unit(Enum):
-    """What one count of a depth file is."""
+    """The unit of a depth file."""
 
     m = "m"
     cm = "cm"
@@ -67,7 +67,9 @@ class DepthConfig(PictureConfig):
         if info.get("sunrgbd", False):
             stored, info = _millimetres_of_sun(stored), {**info, "unit": "mm"}
         if stored.dtype.itemsize == 1:
-            raise BadSample("expected depth in 16 bits or more, got 8-bit values, which are a picture of depth")
+            raise BadSample(
+                "expected depth in 16 bits or more, got 8-bit values, which are a picture of depth, not depth"
+            )
         unit = str(info.get("unit", self.unit.value))
         if unit not in METRES:
             raise BadSample(unknown("unit of depth", unit, METRES))
@@ -81,7 +83,7 @@ class DepthConfig(PictureConfig):
     ) -> dict[str, Tensor]:
         """`pixels`: relief, level and mask of the part in view.
 
-        Level is ln(metres) about 2.7 m; relief is it again, standardised over the view, since shapes are faint beside
+        Level is ln(metres) about 2.7 m; relief is the level standardised over the view, since shapes vary less than
         distances; both are 0 where invalid. Mask is 1 where valid.
         """
         import numpy as np
@@ -137,13 +139,13 @@ def _numbers(invalid: Any) -> np.ndarray:
 
 
 def _check(valid_metres: np.ndarray, share: float, unit: str) -> None:
-    """Raises `BadSample` for a map that is mostly empty, or that another unit would make sense of."""
+    """Raises `BadSample` for a map that is mostly empty, or whose unit is implausible."""
     import numpy as np
 
     if share < LEAST_VALID:
         raise BadSample(
             f"expected at least {LEAST_VALID:.0%} of the pixels valid, got {share:.1%}:"
-            " check the file, and what `depth.invalid` leaves out"
+            " check the file, and the values of `depth.invalid`"
         )
     if valid_metres.min() <= 0:
         raise BadSample(

@@ -1,4 +1,4 @@
-"""Pictures: JPEG, PNG, WebP and whatever else Pillow opens, as colour in 8 bits a channel."""
+"""Pictures: JPEG, PNG, WebP and other formats of Pillow, as colour with 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class ImageConfig(PictureConfig):
 
 
 def _colour(source: Path | bytes | Image, info: Mapping[str, Any]) -> Image:
-    """Opens, turns upright and makes RGB; what would lose something is refused unless `info` says how to lose it."""
+    """Opens, turns upright and makes RGB; lossy conversions are refused unless `info` allows them."""
     from PIL import ImageOps
 
     from bindspace.io.pictures import mode_bits, open_picture
@@ -119,7 +119,7 @@ def _in_8_bits(picture: Image, depth: int, how: Any) -> Image:
     if depth != 16 or how != "scale":
         got = f"{depth}" if how is None else f"{depth} and bits16: {how}"
         allow = "; `read: {image: {bits16: scale}}` scales 16 bits down" if depth == 16 else ""
-        raise BadSample(f"expected 8 bits a channel, got {got}: store it in 8{allow}")
+        raise BadSample(f"expected 8 bits per channel, got {got}: store it in 8{allow}")
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
     return picture  # colour: Pillow has scaled it already
@@ -152,6 +152,8 @@ def _jittered(pixels: Tensor, seeds: Sequence[int], amount: float) -> Tensor:
     saturation, brightness, contrast = factors[:, :, None, None].unbind(1)
     grey, scale, mean = torch.tensor(GREY), 255 * torch.tensor(STD)[:, None], 255 * torch.tensor(MEAN)[:, None]
     matrix = contrast * brightness * (saturation * torch.eye(3) + (1 - saturation) * grey)
-    middle = (brightness[:, :, 0] * (pixels.mean((2, 3)) @ grey)[:, None])[:, :, None]  # contrast turns about this grey
+    middle = (brightness[:, :, 0] * (pixels.mean((2, 3)) @ grey)[:, None])[
+        :, :, None
+    ]  # contrast is scaled about this grey
     offset = (1 - contrast) * middle - mean
     return torch.baddbmm(offset / scale, matrix / scale, pixels.flatten(2)).view_as(pixels)

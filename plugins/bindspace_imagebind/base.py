@@ -1,4 +1,4 @@
-"""What the six implementations share. Standard library only."""
+"""Shared code of the six implementations. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ImagebindConfig(ModalityConfig):
-    """A tower with the arithmetic of the official one, whose projection is part of it: it ends in the space.
+    """A tower with the arithmetic of the official one, including its projection into the space.
 
     Defaults are the sizes of `imagebind_huge`. `weights`: an official checkpoint, of which this modality is read.
     """
 
     small: ClassVar[Mapping[str, Any]] = {"width": 64, "channels": 32, "layers": 2, "heads": 4}  # for tests
-    slow: ClassVar[str] = "transformers made to be loaded with weights: from random ones they need far more steps"
-    scale: ClassVar[float | None] = None  # what the official code multiplies unit vectors by, at first
+    slow: ClassVar[str] = "transformers meant for pretrained weights: from random weights they need far more steps"
+    scale: ClassVar[float | None] = None  # initial factor of the official code on unit vectors
     dropout: ClassVar[float] = 0.0  # before the projection
     extra: ClassVar[bool] = True  # each block has a learned key and value more
 
@@ -39,7 +39,7 @@ class ImagebindConfig(ModalityConfig):
     reference: bool = False  # reproduce known quirks of the official code, see README.md
 
     def encoder(self, *, pretrained: bool) -> nn.Module:
-        """Random weights as the official model begins with, or those of the checkpoint `weights`."""
+        """Random weights, initialised like the official model, or those of the checkpoint `weights`."""
         import torch
 
         if not pretrained or self.weights is None:
@@ -71,11 +71,11 @@ class ImagebindConfig(ModalityConfig):
         )
 
     def tower(self, shape: Shape) -> Trunk:
-        """The modality's tower of that shape, with memory for its weights that nobody has filled."""
+        """The modality's tower of that shape, with uninitialised memory for its weights."""
         raise NotImplementedError
 
     def plain(self, **settings: Any) -> ModalityConfig:
-        """bindspace's own implementation of the modality: what it reads, generates and shows is used here too."""
+        """bindspace's own implementation of the modality: its reading, examples and pictures are used here too."""
         return registry.load(self.modality)(**settings)
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[Any, dict[str, Any]]:

@@ -51,7 +51,7 @@ class ImagebindFormat(FormatConfig):
     suffixes: ClassVar[Sequence[str]] = (".pth", ".pt")
 
     def load(self, path: Path, modalities: Sequence[str] | None) -> Space:
-        """The towers of a checkpoint of `imagebind_huge`. The file is mapped: only what is asked for is read."""
+        """The towers of a checkpoint of `imagebind_huge`. The file is mapped: only what is requested is read."""
         return load_space(path, modalities, {name: kind() for name, kind in CONFIGS.items()})
 
     def save(self, space: Space, path: Path) -> Path:
@@ -73,7 +73,7 @@ def load_space(path: Path, modalities: Sequence[str] | None, configs: Mapping[st
         there, openclip = checkpoint.modalities, checkpoint.openclip
     for name in modalities or ():
         if name not in there:
-            raise UserError(f"{path} holds nothing of {name} (available: {', '.join(there)}): ask for those")
+            raise UserError(f"{path} has no tensors of {name} (available: {', '.join(there)}): choose among those")
     chosen = {
         name: replace(config, weights=str(path))
         for name, config in configs.items()
@@ -93,7 +93,7 @@ def load_space(path: Path, modalities: Sequence[str] | None, configs: Mapping[st
 
 
 def _take_scale(space: Space, name: str) -> None:
-    """Gives the pair with the image the scale of the tower, to the bit. That of text is learned, the others fixed."""
+    """Gives the pair with the image exactly the scale of the tower. That of text is learned, the others fixed."""
     space.add_temperature(PIVOT, name, 1.0, learned=name == "text", minimum=1 / MAX_SCALE)
     temperature, tower = _temperature(space, name), _tower(space, name)
     temperature.log_scale.data.copy_(tower.log_scale)
@@ -120,7 +120,7 @@ def official(space: Space) -> dict[str, Tensor]:
     for name, config in space.configs.items():
         if not isinstance(config, ImagebindConfig) or config.head.value != "identity":
             raise UserError(
-                f"{name} is no ImageBind tower (it is {type(config).__name__} with head={config.head.value}):"
+                f"{name} is not an ImageBind tower (it is {type(config).__name__} with head={config.head.value}):"
                 " the format holds the architecture of ImageBind only; choose others with modality="
             )
     towers = {name: _tower(space, name) for name in space.modalities}

@@ -1,4 +1,4 @@
-"""Names of the official state dict and ours, both ways, and reading such a file without loading what is not asked for.
+"""Names of the official state dict and ours, both ways, and lazy reading of such a file.
 
 The table holds names only; shapes are those of the towers, and nothing is transposed.
 """
@@ -72,7 +72,7 @@ def modality_of(name: str) -> str | None:
 
 
 class Checkpoint:
-    """The tensors of an open file by name: shapes at once, values when they are asked for.
+    """The tensors of an open file by name: shapes at once, values on demand.
 
     `openclip`: it is a ViT-H-14 of open_clip, which is read as if it had the official names.
     """
@@ -85,13 +85,13 @@ class Checkpoint:
 
     @property
     def modalities(self) -> list[str]:
-        """Which modalities it holds anything of. Raises `UserError` for a file of another model."""
+        """The modalities that it has tensors of. Raises `UserError` for a file of another model."""
         found = {modality_of(name) for name in self.shapes}
         strange = [name for name in self.shapes if modality_of(name) is None]
         if strange or not found:
             example = f" (it has {strange[0]!r})" if strange else ""
             raise UserError(
-                f"{self.path} is no ImageBind checkpoint{example}: expected names like"
+                f"{self.path} is not an ImageBind checkpoint{example}: expected names like"
                 f" {official_names('depth', 1)['class_token']!r}"
             )
         return [name for name in OFFICIAL if name in found]
@@ -110,14 +110,14 @@ class Checkpoint:
         own = {name for name in self.shapes if modality_of(name) == modality and name != MASK}
         missing, extra = sorted(expected.keys() - own), sorted(own - expected.keys())
         if not own:
-            raise UserError(f"{self.path} holds nothing of {modality} (available: {', '.join(self.modalities)})")
+            raise UserError(f"{self.path} has no tensors of {modality} (available: {', '.join(self.modalities)})")
         if missing or extra:
             said = [
                 f"{names[0]} is {what}{_more(names)}"
                 for names, what in ((missing, "missing"), (extra, "unexpected"))
                 if names
             ]
-            raise UserError(f"{self.path} is no whole ImageBind checkpoint of {modality}: {' and '.join(said)}")
+            raise UserError(f"{self.path} is not a complete ImageBind checkpoint of {modality}: {' and '.join(said)}")
         for name, shape in expected.items():
             if self.shapes[name] != shape:
                 raise UserError(
@@ -134,7 +134,7 @@ def _more(names: Collection[str]) -> str:
 def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
     """Opens a torch file of tensors (mapped, so that only what is used is read) or a safetensors file.
 
-    Nothing in the file is run. Raises `UserError` for a file that is damaged, or no plain state dict.
+    No code in the file is executed. Raises `UserError` for a file that is damaged, or is not a plain state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -147,7 +147,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
                 yield Checkpoint(path, shapes, file.get_tensor)
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of odd pickles, which are answered below
+            warnings.simplefilter("ignore")  # torch warns about unusual pickles, which are handled below
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
         if isinstance(error, UserError):

@@ -85,7 +85,7 @@ class DepthImagebindConfig(MapConfig):
 
 @dataclass(kw_only=True)
 class ThermalImagebindConfig(MapConfig):
-    """A sample is brightness 0..1, as thermal cameras show it: not normalised any further, which was seen to hurt."""
+    """A sample is brightness 0..1, as thermal cameras show it: not normalised further, which lowered results."""
 
     modality: ClassVar[str] = "thermal"
     expects: ClassVar[str] = (
@@ -103,7 +103,7 @@ class ThermalImagebindConfig(MapConfig):
         if counts.dtype == np.uint8:
             return counts.astype(np.float32) / 255
         if lost := int((~np.isfinite(counts)).sum()):
-            raise BadSample(f"expected a finite value a pixel, got {lost} that are NaN or infinite: fill them first")
+            raise BadSample(f"expected a finite value per pixel, got {lost} that are NaN or infinite: fill them first")
         low, high = np.percentile(counts.astype(np.float64), [DARK, BRIGHT])
         return ((counts - low) / max(high - low, 1e-6)).clip(0, 1).astype(np.float32)
 

@@ -2,9 +2,9 @@
 
 Shapes: B rows, S clips of a sample, N tokens, D channels of the trunk, H heads, d channels of a head, T frames.
 
-Sums are those of the official model; work whose result is never used is left out. Of the last block only the token
-that becomes the vector passes through the MLP, a still picture meets one kernel where the official code doubles the
-picture, and texts end at the last end token of their batch.
+The arithmetic is that of the official model without unused work: in the last block only the token that becomes the
+vector passes through the MLP, a still picture passes through one kernel where the official code doubles the picture,
+and texts end at the last end token of their batch.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Block(nn.Module):
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a tower, and what of its arithmetic differs between modalities."""
+    """The sizes of a tower, and the differences in arithmetic between modalities."""
 
     channels: int
     layers: int
@@ -93,12 +93,12 @@ class Shape:
     extra: bool = False  # a learned key and value more in each block
     drop_path: float = 0.0  # of the last block; it rises from 0 in equal steps
     dropout: float = 0.0  # before the projection
-    scale: float | None = None  # what the official code multiplies unit vectors by
+    scale: float | None = None  # factor of the official code on unit vectors
     reference: bool = False
 
 
 class Trunk(nn.Module):
-    """What the towers share: blocks, the last LayerNorm, the projection to `width`, and the official scale.
+    """Base of the towers: blocks, the last LayerNorm, the projection to `width`, and the official scale.
 
     `log_scale` is no part of a vector: it is the logarithm of the factor that the official code multiplies onto unit
     vectors, kept so that an exported file has it again, and used with `reference` (see README.md). Image has none.
@@ -125,7 +125,7 @@ class Trunk(nn.Module):
             self.register_buffer("log_scale", torch.tensor(math.log(shape.scale)))
 
     def draw(self) -> None:
-        """Random weights as the official model begins with; what is not named here begins as torch has it.
+        """Random weights, initialised like the official model; anything not listed here is initialised by torch.
 
         Xavier for every matrix of the blocks, biases 0 (Glorot & Bengio 2010). Apart from building, since on the meta
         device drawing is for nothing and costs seconds of imports.

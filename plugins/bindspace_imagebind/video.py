@@ -32,7 +32,7 @@ def is_video(source: Path | bytes) -> bool:
 
 
 def clip_starts(seconds: float, length: float, clips: int) -> list[Fraction]:
-    """Where clips of `length` seconds begin, evenly spread; all at 0 in what is no longer than one.
+    """Start times of clips of `length` seconds, evenly spread; all 0 for a video no longer than one clip.
 
     Exact fractions of the floating-point duration, as in the official code: 1.65 s of 5.3 is a little less than 1.65.
     """

@@ -22,7 +22,7 @@ VARIED = {"weak": (10.0, 0.05, 0.01), "strong": (30.0, 0.10, 0.03)}
 
 
 class Trunk(Enum):
-    """What encodes the signal. `conv`: a small 1-D CNN. `transformer`: for much data."""
+    """The trunk. `conv`: a small 1-D CNN. `transformer`: for much data."""
 
     conv = "conv"
     transformer = "transformer"
@@ -42,14 +42,14 @@ class ImuConfig(ModalityConfig):
         "base": {"trunk": Trunk.transformer, "width": 512},
     }
 
-    rate: float = 100.0  # what everything is resampled to, Hz
+    rate: float = 100.0  # Hz, after resampling
     clip_seconds: float = 2.0
-    clips: int = 3  # at most so many of a longer signal in evaluation, evenly spread and averaged
+    clips: int = 3  # at most this many of a longer signal in evaluation, evenly spread and averaged
     min_seconds: float = 0.1
     trunk: Trunk = Trunk.conv
     channels: list[int] = field(default_factory=lambda: [48, 64, 96])  # of trunk=conv: by stage
     depth: int = 1  # of trunk=conv: residual blocks a stage
-    patch: int = 8  # the rest: of trunk=transformer only; steps a patch
+    patch: int = 8  # this and the following: for trunk=transformer only; steps per patch
     layers: int = 6
     heads: int = 8
 
@@ -96,7 +96,7 @@ class ImuConfig(ModalityConfig):
         return encoder
 
     def example(self, rng: np.random.Generator, concept: int) -> tuple[bytes, dict[str, Any]]:
-        """An NPY file of a sensor that is shaken: the concept is how fast, and along and about which axis."""
+        """An NPY file of a sensor that is shaken: the concept determines the frequency and the axes."""
         import numpy as np
 
         rate = 100.0

@@ -12,7 +12,7 @@ from bindspace.io.sequences import ConvOverTime, Transformer, is_real, masked_me
 
 
 def robust(signal_B6N: Tensor) -> Tensor:
-    """(B, 6, N) -> (B, 8, N): adds both magnitudes, which no turn of the sensor changes; asinh tames impacts."""
+    """(B, 6, N) -> (B, 8, N): adds both magnitudes, invariant to rotation of the sensor; asinh compresses impacts."""
     acceleration = signal_B6N[:, :3].norm(dim=1, keepdim=True) - 1  # gravity is 1 after `prepare`
     rotation = signal_B6N[:, 3:].norm(dim=1, keepdim=True)
     return torch.asinh(torch.cat([signal_B6N, acceleration, rotation], dim=1))

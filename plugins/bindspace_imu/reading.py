@@ -22,7 +22,7 @@ ZEROS = 8  # of the resampling filter, to each side
 
 
 def read_signal(source: Any, info: Mapping[str, Any], rate: float, min_seconds: float) -> np.ndarray:
-    """A float32 signal (n, 6) at `rate`, in m/s^2 and rad/s. Raises `BadSample` that names what came instead."""
+    """A float32 signal (n, 6) at `rate`, in m/s^2 and rad/s. Raises `BadSample`."""
     signal, times = _decode(source)
     if len(signal) == 0:
         raise BadSample("expected at least one sample of six channels, got none: leave the cell out")
@@ -44,7 +44,7 @@ def read_signal(source: Any, info: Mapping[str, Any], rate: float, min_seconds: 
 def resampled(signal: np.ndarray, old: float, new: float) -> np.ndarray:
     """The signal (n, C) at another rate: a Hann-windowed sinc at the lower of the two Nyquist frequencies.
 
-    Weights sum to one, so a constant stays what it is; beyond the ends the first and last values go on.
+    Weights sum to one, so a constant stays what it is; beyond the ends the first and last values are repeated.
     """
     cut = min(1.0, new / old)
     position = np.arange(max(1, round(len(signal) * new / old))) * (old / new)

@@ -21,14 +21,14 @@ THINGS = ["stone", "bell", "river", "engine", "bird", "glass", "drum", "wind", "
 
 
 class Interpolation(Enum):
-    """How a picture is resized."""
+    """The interpolation of resizing."""
 
     bicubic = "bicubic"
     bilinear = "bilinear"
 
 
 class Resize(Enum):
-    """What is resized to the model's side: the shortest side (then cut), the longest (then padded), or both."""
+    """The side that is resized to the model's size: the shortest (then cut), the longest (then padded), or both."""
 
     shortest = "shortest"
     longest = "longest"
@@ -37,7 +37,7 @@ class Resize(Enum):
 
 @dataclass(kw_only=True)
 class OpenClipConfig(ModalityConfig):
-    """What both halves share. A tower ends in the model's own space, so its head is `identity`."""
+    """Base of both halves. A tower ends in the model's own space, so its head is `identity`."""
 
     other: ClassVar[str]  # the modality of the other half
 
@@ -54,7 +54,7 @@ class OpenClipConfig(ModalityConfig):
         check_weights(self.model, self.weights)
 
     def declares(self) -> Mapping[str, str] | None:
-        """The weights were trained image against text."""
+        """The two halves were trained as a pair."""
         return None if self.weights is None else {self.other: whose(self.model, self.weights)}
 
 
@@ -73,7 +73,7 @@ class OpenClipImageConfig(OpenClipConfig):
     resize: Resize | None = None
 
     def __post_init__(self) -> None:
-        """Settles how pictures are prepared, so that a space knows it without the weights."""
+        """Determines how pictures are prepared, so that a space records it without the weights."""
         super().__post_init__()
         said = preprocessing(self.model, self.weights)
         self.mean, self.std = (tuple(map(float, getattr(self, name) or said[name])) for name in ("mean", "std"))
@@ -99,7 +99,7 @@ class OpenClipImageConfig(OpenClipConfig):
         if isinstance(source, Path | bytes) or hasattr(source, "getbands"):
             picture, bits = open_picture(source) if isinstance(source, Path | bytes) else (source, mode_bits(source))
             if bits > 8:
-                raise BadSample(f"expected 8 bits a channel, got {bits}: store it in 8")
+                raise BadSample(f"expected 8 bits per channel, got {bits}: store it in 8")
             pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
         else:
             pixels = np.asarray(source)

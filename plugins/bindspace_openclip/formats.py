@@ -33,7 +33,7 @@ class OpenClipFormat(FormatConfig):
     tag: str | None = None  # import: the pretrained tag that the file is of, if its pictures are not prepared as CLIP's
 
     def load(self, path: Path, modalities: Sequence[str] | None) -> Space:
-        """The halves asked for, with the model's logit scale as the temperature of their pair."""
+        """The requested halves, with the model's logit scale as the temperature of their pair."""
         from bindspace import Ledger, Space
         from bindspace.modules.trunks import put_weights, read_state
 
@@ -64,7 +64,7 @@ class OpenClipFormat(FormatConfig):
                 state[before[name] + key.removeprefix(PREFIX)] = value.detach().cpu().contiguous().clone()
         state["logit_scale"] = _scale(space).reshape([1] if found.get("nonscalar_logit_scale") else [])
         if "init_logit_bias" in found:
-            warnings.warn("a space has no logit bias, so open_clip will take 0: rankings stay the same", stacklevel=2)
+            warnings.warn("a space has no logit bias, so open_clip will use 0: rankings are unchanged", stacklevel=2)
         save_file(state, path)
         return path
 
@@ -81,13 +81,13 @@ class OpenClipFormat(FormatConfig):
         for name, kind in HALVES.items():
             config: Any = space.configs.get(name)
             if config is None:
-                raise UserError(f"open_clip's file holds image and text together, the space has no {name}")
+                raise UserError(f"expected a space with image and text, got one without {name}")
             if not isinstance(config, kind):
-                raise UserError(f"the {name} tower of the space is no open_clip model: it has no place in such a file")
+                raise UserError(f"the {name} tower of the space is not an open_clip model: choose another format")
             if config.model != self.model:
                 raise UserError(f"the {name} tower of the space is {config.model}: write model={config.model}")
             if config.head is not Head.identity:
-                raise UserError(f"the {name} tower has a head {config.head.name} of its own: open_clip has none there")
+                raise UserError(f"the {name} tower has a head {config.head.name}, which open_clip does not support")
 
 
 def _take_scale(space: Space, state: dict[str, Tensor], file: Path) -> None:

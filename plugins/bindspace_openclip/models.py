@@ -1,4 +1,4 @@
-"""What open_clip knows of its models, without importing it where that can be helped: it imports torch."""
+"""open_clip's model registry, read without importing open_clip if possible: it imports torch."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def model_config(model: str) -> dict[str, Any]:
             raise _no_model(model, list(files))
         found = json.loads(files[model].read_text(encoding="utf-8"))
     if "multimodal_cfg" in found:
-        raise UserError(f"{model} is a CoCa, and a space has no place for its decoder: choose a CLIP or a SigLIP")
+        raise UserError(f"{model} is a CoCa, whose decoder a space does not support: choose a CLIP or a SigLIP")
     return found
 
 
 def _no_model(model: str, names: list[str]) -> UserError:
-    """The closest names only: there are more than a hundred."""
+    """Lists only the closest names: there are more than a hundred."""
     close = get_close_matches(model, names, n=4, cutoff=0.5) or [name for name in names if name.startswith("ViT-")][:4]
     hint = f"`python -c 'import open_clip; print(open_clip.list_models())'` prints all {len(names)}"
-    return UserError(f"unknown open_clip model {model!r}: there is {', '.join(close)}; {hint}")
+    return UserError(f"unknown open_clip model {model!r} (available: {', '.join(close)}); {hint}")
 
 
 @cache
@@ -117,7 +117,7 @@ def preprocessing(model: str, weights: str | None) -> dict[str, Any]:
 
 
 def tag_config(model: str, tag: str) -> dict[str, Any]:
-    """What open_clip says of a pretrained tag. Raises `UserError` for an unknown one, or one of another activation."""
+    """open_clip's config of a pretrained tag. Raises `UserError` for an unknown one, or one of another activation."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(model)
@@ -132,7 +132,7 @@ def tag_config(model: str, tag: str) -> dict[str, Any]:
 
 
 def whose(model: str, weights: str) -> str:
-    """Which weights these are, for a declaration: the tag, or the name and the hash of the file."""
+    """Identifies the weights for a declaration: the tag, or the name and the hash of the file."""
     if not is_local(weights):
         return f"open_clip {model} ({tag_of(weights)})"
     path = weights_file(model, weights)

@@ -1,4 +1,4 @@
-"""Text: words by a stable hash, so there is no vocabulary to ship, and no word that is unknown."""
+"""Text: words by a stable hash, so there is no vocabulary file, and no unknown word."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DROP = {"none": 0.0, "weak": 0.05, "strong": 0.15}
 
 @dataclass(kw_only=True)
 class TextConfig(ModalityConfig):
-    """Hashed words -> `layers` transformer blocks, which begin as a bag of words -> mean -> MLP."""
+    """Hashed words -> `layers` transformer blocks, initialised to a bag of words -> mean -> MLP."""
 
     modality: ClassVar[str] = "text"
     expects: ClassVar[str] = "a text with at least one word: a string, or UTF-8 in bytes or a .txt file"
@@ -41,7 +41,7 @@ class TextConfig(ModalityConfig):
     channels: int = 192  # width of embeddings and transformer
     layers: int = 0  # transformer blocks; 0: a bag of words
     heads: int = 4
-    length: int = 64  # words that are read of a text; what follows is left out
+    length: int = 64  # words of a text; further words are cut off
 
     def read(self, source: Any, info: Mapping[str, Any]) -> str:
         """The text in Unicode's composed form (NFC), without blanks around it."""

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CELSIUS = {"kelvin": (1.0, -273.15), "celsius": (1.0, 0.0), "centikelvin": (0.01, -273.15)}  # factor, then offset
-COLDEST, HOTTEST = -80.0, 1500.0  # degrees C: beyond is no scene on Earth, but a wrong unit
+COLDEST, HOTTEST = -80.0, 1500.0  # degrees C: values beyond indicate a wrong unit
 ROOM, STEP = 20.0, 25.0  # degrees C: a sample is (T - ROOM) / STEP, so that absolute temperature survives
 CLIP = (-4.0, 8.0)  # of a batch: -80..220 degrees C
-FLAT = 0.02  # added to the deviation of a sample, so that half a degree of noise makes no shape
+FLAT = 0.02  # added to the deviation of a sample, so that half a degree of noise is not amplified
 
 
 class Unit(Enum):
-    """What one count of a thermal file is; `raw` has no temperature, only warmer and colder within one picture."""
+    """The unit of a thermal file; `raw` has no temperature, only relative warmth within one picture."""
 
     kelvin = "kelvin"
     celsius = "celsius"
@@ -64,10 +64,10 @@ class ThermalConfig(PictureConfig):
         unit = str(info.get("unit", self.unit.value))
         if unit not in Unit.__members__:
             raise BadSample(unknown("unit of temperature", unit, Unit.__members__))
-        read = read_grey if unit == "raw" else read_map  # grey that was saved in colour is brightness, no temperature
+        read = read_grey if unit == "raw" else read_map  # grey saved as colour is brightness, not temperature
         counts = cut(read(source), info.get("xywh")).astype(np.float64)
         if lost := int((~np.isfinite(counts)).sum()):
-            raise BadSample(f"expected a finite value a pixel, got {lost} that are NaN or infinite: fill them first")
+            raise BadSample(f"expected a finite value per pixel, got {lost} that are NaN or infinite: fill them first")
         if unit == "raw":
             return ((counts - counts.mean()) / max(counts.std(), 1e-6)).astype(np.float32)
         factor, offset = CELSIUS[unit]

@@ -1,6 +1,6 @@
-"""The simulated world as a data set plugin: events that six modalities each show a part of. Imports nothing heavy.
+"""The simulated world as a data set plugin: events, of which six modalities each show a part. Imports nothing heavy.
 
-A modality that it does not know, but a plugin is installed for, shows each event's concept: `newcomers.py`.
+A modality of another installed plugin shows the concept of each event: `new_modalities.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bindspace import DatasetConfig, Source, UserError
 from bindspace.contract.dataset import Choice
 from bindspace.contract.errors import unknown
 
-from .newcomers import Maker, newcomers, serving
+from .new_modalities import Maker, new_modalities, serving
 
 if TYPE_CHECKING:
     from .writing import Plan
@@ -26,8 +26,8 @@ VERSION = 1
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 _MECHANICS = ("shape", "size", "motion", "vigour")
 _ALL = (*_MECHANICS, "material", "surface", "colour", "temperature")
-_EXAMPLE_EVENTS = 2400  # of a pair with a modality that shows no more than ten concepts, unless pair_events says more
-_KNOWN = {  # the IMU hardly knows more than the motion: size, material and floor barely show in it
+_EXAMPLE_EVENTS = 2400  # of a pair with a modality that shows only the ten concepts, unless pair_events says otherwise
+_KNOWN = {  # the IMU reveals little more than the motion: size, material and floor are barely visible in it
     "image": _ALL,
     "text": _ALL,
     "audio": (*_MECHANICS, "material", "surface"),
@@ -36,7 +36,7 @@ _KNOWN = {  # the IMU hardly knows more than the motion: size, material and floo
     "imu": ("motion", "vigour"),
 }
 _OBJECT = ("a {} object", "the {} thing", "one {} item")
-_TEMPLATES = {  # sentences round one value, in the words of the captions
+_TEMPLATES = {  # templates for one value, in the words of the captions
     "shape": ("a {}", "the {}", "one {}"),
     "material": _OBJECT,
     "size": _OBJECT,
@@ -49,29 +49,29 @@ _TEMPLATES = {  # sentences round one value, in the words of the captions
 
 
 class Combinations(Enum):
-    """Which pairs of shape and material occur."""
+    """The combinations of shape and material that occur."""
 
     seen = "seen"  # the 30 of training
-    held_out = "held_out"  # the 6 that training never shows
+    held_out = "held_out"  # the 6 held-out combinations
     all = "all"
 
 
 @dataclass(kw_only=True)
 class WorldConfig(DatasetConfig):
-    """The simulated world: what `write` puts into one folder, and what `sources` draws for a training run."""
+    """The simulated world: `write` writes events into one folder, `sources` the data of a training run."""
 
     events: int = 500
     seed: int = 7
     modalities: list[str] = field(default_factory=lambda: list(MODALITIES))
     combinations: Combinations = Combinations.seen
     captions: int = 1  # alternatives of an event; with more than one the text cell is a list
-    workers: int | None = None  # processes that write; None: as many as there are cores
-    # What `sources` draws. A pair counts as `pair_events` says of it (`image-depth`) or of one of its modalities.
+    workers: int | None = None  # number of writer processes; None: one per core
+    # For `sources`. `pair_events` sets the number of events of a pair (`image-depth`) or of a modality.
     train_events: int = 4000
     pair_events: dict[str, int] = field(default_factory=lambda: {"depth": 2400, "thermal": 2400, "imu": 2400})
     train_captions: int = 6
     val_events: int = 500
-    test_events: int = 500  # of seen combinations, and as many of held-out ones
+    test_events: int = 500  # of seen combinations, and the same number of held-out ones
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
         """The manifest rows of `train` (pairs of the first modality with each other one), `val` or `test`.
@@ -102,10 +102,10 @@ class WorldConfig(DatasetConfig):
         return out / MANIFEST
 
     def sources(self, pairs: Sequence[tuple[str, str]], modalities: Sequence[str]) -> dict[str, list[Source]]:
-        """Sources of a training run, written under `root` where they are not there already.
+        """Sources of a training run, written under `root` unless they exist.
 
-        Each pair has events of its own, which show no other modality; `val` and the two pools of `test`, `main` and
-        `held_out`, have events of their own again.
+        Each pair has separate events, which show no other modality; `val` and the two pools of `test`, `main` and
+        `held_out`, have separate events too.
         """
         from .writing import MANIFEST, is_complete, write_plans
 
@@ -126,7 +126,7 @@ class WorldConfig(DatasetConfig):
         }
 
     def choices(self) -> list[Choice]:
-        """Probes of a picture against captions: swapped attributes, and a word written across it."""
+        """Probes of a picture with captions: swapped attributes, and a word written across the picture."""
         from .probes import NAMES, write_probes
         from .writing import MANIFEST, is_complete
 
@@ -136,15 +136,15 @@ class WorldConfig(DatasetConfig):
         return [Choice(name, str(folder / MANIFEST), "image", "text", {"probe": name}) for name in NAMES]
 
     def known(self) -> dict[str, list[str]]:
-        """Which attribute columns each modality reveals; colour and temperature never sound: they are controls.
+        """The attribute columns that each modality reveals; colour and temperature are absent from audio, as controls.
 
-        An example of a plugin reveals the concept and nothing else; the concept is a function of shape and material,
-        so whoever reveals both reveals it too.
+        An example of a plugin reveals only the concept; the concept is a function of shape and material, so a modality
+        that reveals both reveals it too.
         """
         known = {name: list(columns) for name, columns in _KNOWN.items()}
         for columns in known.values():
             columns += ["concept"] if {"shape", "material"} <= set(columns) else []
-        return known | {name: ["concept"] for name in newcomers(MODALITIES)}
+        return known | {name: ["concept"] for name in new_modalities(MODALITIES)}
 
     def templates(self) -> dict[str, list[str]]:
         """Prompts for each attribute, in words that captions use."""
@@ -177,14 +177,14 @@ class WorldConfig(DatasetConfig):
         return Plan(Path(self.root) / name, self._seed(purpose), events, names, combinations, captions)
 
     def _examples(self, names: Sequence[str]) -> str:
-        """What a folder's name says of examples by plugins: a part of their hash, so that other examples are other
-        folders. Raises `PluginError` for a plugin that makes none.
+        """The part of a folder's name for examples of plugins: a part of their hash, so that other examples get another
+        folder. Raises `PluginError` for a plugin without examples.
         """
         made = [Maker(name).fingerprint() for name in names if name not in MODALITIES]
         return f"-examples{hashlib.sha256(b''.join(made)).hexdigest()[:8]}" if made else ""
 
     def _seed(self, purpose: str) -> int:
-        """A seed for each purpose: far above those that people type, so that their events never meet."""
+        """A seed for each purpose, far above usual seeds of users, so that their events never coincide."""
         digest = hashlib.sha256(f"{self.seed} {purpose}".encode()).digest()
         return (1 << 48) + int.from_bytes(digest[:6], "big")
 
@@ -204,7 +204,7 @@ class WorldConfig(DatasetConfig):
     def _check_names(self, names: Sequence[str]) -> None:
         for name in names:
             if name not in MODALITIES and serving(name) is None:
-                raise UserError(unknown("modality of the world", name, [*MODALITIES, *newcomers(MODALITIES)]))
+                raise UserError(unknown("modality of the world", name, [*MODALITIES, *new_modalities(MODALITIES)]))
         if len(set(names)) < len(names) or not names:
             raise UserError(f"modalities must be given once each, got {list(names)}")
 
@@ -220,7 +220,7 @@ class WorldConfig(DatasetConfig):
         for name, events in self.pair_events.items():
             parts = name.split("-")
             if len(parts) > 2 or any(part not in MODALITIES and serving(part) is None for part in parts):
-                options = [*MODALITIES, *newcomers(MODALITIES)]
+                options = [*MODALITIES, *new_modalities(MODALITIES)]
                 raise UserError(unknown("modality or pair in pair_events", name, options))
             if events < 1:
                 raise UserError(f"pair_events.{name} must be at least 1, got {events}")

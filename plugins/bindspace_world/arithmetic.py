@@ -2,7 +2,7 @@
 
 numpy's own sine and exponential differ in the last bit between processors, and a sum's order between array shapes, so
 nothing in this package uses them: the golden hashes of a version then hold everywhere, and an event does not depend on
-which others were rendered beside it.
+the other events of its batch.
 """
 
 from __future__ import annotations

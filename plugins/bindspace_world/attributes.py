@@ -1,4 +1,4 @@
-"""What can happen in the world: the attributes of an event, and how event k of a seed is drawn."""
+"""The attributes of an event, and the sampling of event k of a seed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ATTRIBUTES = {
     "colour": ("red", "orange", "yellow", "green", "blue", "purple"),
     "temperature": ("cold", "mild", "hot"),
 }
-HELD_OUT = (4, 2, 0, 5, 1, 3)  # shape i is never seen in this material in training: each shape once, each material once
+HELD_OUT = (4, 2, 0, 5, 1, 3)  # held-out combinations: shape i with this material; each shape once, each material once
 RADIUS = (0.34, 0.46, 0.62)  # of half a screen
 VIGOUR = ((0.65, 0.95), (1.25, 1.6))
 
 
 @dataclass(frozen=True)
 class Events:
-    """Events of one seed, one entry each: labels as indices into `ATTRIBUTES`, and what lies below the labels."""
+    """Events of one seed, one entry each: labels as indices into `ATTRIBUTES`, and continuous values behind them."""
 
     seed: int
     index: np.ndarray  # int64: the event's number under its seed
@@ -43,7 +43,7 @@ class Events:
     direction: np.ndarray  # -1 or 1: to the left or to the right
 
     def __len__(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return len(self.index)
 
     def take(self, which: np.ndarray) -> Events:

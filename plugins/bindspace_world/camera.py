@@ -1,4 +1,4 @@
-"""Where a camera stands, and which pixels of it see the object. Screens are two units wide; x to the right, y up."""
+"""Camera positions, and the pixels that see the object. Screens are two units wide; x to the right, y up."""
 
 from __future__ import annotations
 

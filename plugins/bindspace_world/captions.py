@@ -1,4 +1,4 @@
-"""What a person would write under an event: six sentence templates, a few synonyms a word, and things left unsaid."""
+"""Captions of an event: six sentence templates, a few synonyms per word, and omitted attributes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ TEMPLATES = (
 
 
 def captions(events: Events, alternatives: int = 1) -> list[list[str]]:
-    """So many sentences for each event; a sentence does not depend on how many are asked for."""
+    """This many sentences for each event; a sentence does not depend on their number."""
     written = [_sentences(events, number) for number in range(alternatives)]
     return [list(sentences) for sentences in zip(*written)]
 

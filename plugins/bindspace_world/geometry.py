@@ -42,7 +42,7 @@ BOTTOM = np.array([0.92, 0.72, 0.86, 0.82, 0.96, 0.70])  # how far each shape re
 
 @dataclass(frozen=True)
 class Frame:
-    """How an object is seen: float32 (N, 3) each."""
+    """View frames: float32 (N, 3) each."""
 
     right: np.ndarray
     up: np.ndarray
@@ -55,7 +55,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Surface:
-    """What the rays met: float32 (N, P, P) each; `normal` in view coordinates, `point` in the object's."""
+    """Ray intersections: float32 (N, P, P) each; `normal` in view coordinates, `point` in the object's."""
 
     mask: np.ndarray  # bool
     z: np.ndarray

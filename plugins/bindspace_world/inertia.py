@@ -1,4 +1,4 @@
-"""What an inertial sensor inside the object measures: 2 s at 100 Hz, acceleration in m/s^2 and rotation in rad/s."""
+"""IMU signals of a sensor inside the object: 2 s at 100 Hz, acceleration in m/s^2 and rotation in rad/s."""
 
 from __future__ import annotations
 

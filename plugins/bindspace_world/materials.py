@@ -1,4 +1,4 @@
-"""How a surface looks: texture, gloss and transparency of a material, frost and glow of a temperature."""
+"""The appearance of a surface: texture, gloss and transparency of a material, frost and glow of a temperature."""
 
 from __future__ import annotations
 

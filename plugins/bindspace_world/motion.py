@@ -1,4 +1,4 @@
-"""How the object moves: impacts in time (for sound and IMU), path and ghosts in space (for the cameras)."""
+"""The motion of the object: impacts in time (for sound and IMU), path and ghosts in space (for the cameras)."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _knocks(events: Events) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rubbing(events: Events, t: np.ndarray) -> np.ndarray:
-    """How strongly the object rubs its floor at the times `t` in seconds: float64 (N, len(t)), about 0..1.6."""
+    """Strength of friction on the floor at the times `t` in seconds: float64 (N, len(t)), about 0..1.6."""
     turns = rate(events)[:, None] * t + events.phase[:, None]
     vigour = events.vigour_value[:, None]
     level = np.zeros((len(events), len(t)))
@@ -174,7 +174,7 @@ STRING = 1.35
 
 
 def lean(events: Events) -> np.ndarray:
-    """How far the object leans sideways because of its motion, in turns: float64 (N,)."""
+    """Sideways lean of the object due to its motion, in turns: float64 (N,)."""
     angle = np.zeros(len(events))
     rolled = sine(events.phase) * 0.055
     angle = np.where(events.motion == ROLL, rolled, angle)
@@ -184,7 +184,7 @@ def lean(events: Events) -> np.ndarray:
 
 
 def lift(events: Events) -> np.ndarray:
-    """How high the object is above its floor, in half screens: float64 (N,)."""
+    """Height of the object above its floor, in half screens: float64 (N,)."""
     part = 0.12 * events.phase
     hop = (0.16 + 0.36 * events.vigour_value) * 0.4 * 4 * part * (1 - part)
     return np.where(events.motion == SWING, 0.22, np.where(events.motion == BOUNCE, hop, 0.0))
@@ -194,7 +194,7 @@ GHOSTS = 3
 
 
 def ghosts(events: Events) -> tuple[np.ndarray, np.ndarray]:
-    """Where the object was a moment ago: offsets (N, GHOSTS, 2) in half screens, y up, and opacities (N, GHOSTS)."""
+    """Previous positions of the object: offsets (N, GHOSTS, 2) in half screens, y up, and opacities (N, GHOSTS)."""
     event = _Columns(events)
     offset = np.zeros((len(events), GHOSTS, 2))
     step = np.arange(1, GHOSTS + 1)[None]

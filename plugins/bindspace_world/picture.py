@@ -132,7 +132,7 @@ def _shadow(seen: Camera) -> np.ndarray:
 
 
 def _dust(canvas: np.ndarray, events: Events, seen: Camera, draws: Draws) -> None:
-    """What a vigorous motion throws up on both sides of the object."""
+    """Dust of a vigorous motion on both sides of the object."""
     side = np.where(np.arange(_DUST_GRAINS) % 2, 1.0, -1.0)
     out, high = draws.uniform(0, 1, _DUST_GRAINS), draws.uniform(0, 1, _DUST_GRAINS)
     x = seen.centre[:, :1] + side * (seen.radius[:, None] * 0.75 + 0.42 * out)

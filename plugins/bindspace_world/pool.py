@@ -24,7 +24,7 @@ Work = TypeVar("Work", bound=Callable[[], str])
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """The sentence for a file or folder that cannot be written."""
+    """The error for a file or folder that cannot be written."""
     return UserError(f"cannot write {path}: {error.strerror or error}: make room, or choose another folder")
 
 
@@ -38,7 +38,7 @@ def check_free(folder: Path) -> None:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder that gets the name `folder` when the block ends without an error, else is removed.
 
-    Where another process has put a folder there in the meantime, that one stays.
+    If another process has created the folder in the meantime, that one is kept.
     """
     folder = Path(os.path.realpath(folder))
     new = folder.with_name(f".{folder.name}.new-{os.getpid()}")
@@ -59,7 +59,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what writers of this folder left behind when they were killed."""
+    """Removes leftovers of killed writers of this folder."""
     for old in folder.parent.glob(f".{folder.name}.new-*"):
         process = re.fullmatch(r"\d+", old.name.rpartition("-")[2])
         if process and not _alive(int(process[0])):
@@ -73,16 +73,16 @@ def _alive(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return process != os.getpid()  # our own number, given anew: what lies there is an earlier process's
+    return process != os.getpid()  # our own id, reused: the leftover is from an earlier process
 
 
 def run_tasks(tasks: Sequence[Work], workers: int) -> Generator[tuple[Work, str], None, None]:
-    """Calls the tasks in any order, and yields each with what it returned."""
+    """Calls the tasks in any order, and yields each with its result."""
     if workers <= 1 or len(tasks) <= 1:
         for task in tasks:
             yield task, task()
         return
-    # Spawned, not forked: the caller may hold threads.
+    # Spawned, not forked: the caller may have threads.
     pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), _begin_worker, (os.getpid(),))
     try:
         running = {pool.submit(task): task for task in tasks}
@@ -90,14 +90,14 @@ def run_tasks(tasks: Sequence[Work], workers: int) -> Generator[tuple[Work, str]
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
     except BrokenExecutor as error:
-        message = "a process that writes events has died, perhaps for want of memory: try again with workers=1"
+        message = "a process that writes events has died, perhaps because memory ran out: try again with workers=1"
         raise UserError(message) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker(parent: int) -> None:
-    """Leaves an interrupt to the parent, and ends when the parent is gone."""
+    """Ignores interrupts, which the parent handles, and exits when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_memory()
 
@@ -110,7 +110,7 @@ def _begin_worker(parent: int) -> None:
 
 
 def _keep_memory() -> None:
-    """Lets this process keep what it frees: large arrays come and go, and fresh pages for each cost a quarter more."""
+    """Lets this process keep freed memory: allocating new pages for each large array takes a quarter more time."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:  # glibc only
         mallopt(_MMAP_THRESHOLD, 1 << 30)

@@ -1,4 +1,4 @@
-"""Two probes made on the fly: is an attribute bound to its object, and does a written word outshout what is seen?"""
+"""Multiple-choice probes: attribute binding (swapped attributes), and typographic attacks (a written word)."""
 
 from __future__ import annotations
 

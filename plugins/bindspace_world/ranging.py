@@ -1,4 +1,4 @@
-"""What a depth camera (48 x 48, millimetres) and a thermal camera (32 x 32, centikelvin) see of an event."""
+"""Depth maps (48 x 48, millimetres) and thermal images (32 x 32, centikelvin) of an event."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def depths(events: Events) -> np.ndarray:
 def _ghost_readings(
     canvas: np.ndarray, patch: Patch, events: Events, seen: Camera, stands: np.ndarray, sparse: np.ndarray
 ) -> None:
-    """What moves leaves single readings, or none, where it was a moment ago."""
+    """A moving object leaves single readings, or none, at its previous positions."""
     offset, strength = motion.ghosts(events.take(patch.which))
     step = np.rint(offset * seen.zoom[patch.which, None, None] * (DEPTH_PIXELS / 2)).astype(int)
     side = patch.surface.mask.shape[1]

@@ -18,7 +18,7 @@ from .attributes import Events, draw_events
 from .captions import captions
 from .files import ENCODERS, INFO
 from .inertia import inertials
-from .newcomers import Maker
+from .new_modalities import Maker
 from .picture import pictures
 from .pool import cannot_write, check_free, new_folder, run_tasks
 from .ranging import depths, thermals
@@ -43,7 +43,7 @@ class Plan:
 
 
 def makers(plan: Plan) -> dict[str, Maker]:
-    """What makes the examples of the plan's modalities that the world does not know."""
+    """Generators of the examples for the plan's new modalities."""
     return {name: Maker(name) for name in plan.modalities if name not in RENDERERS and name != TEXT}
 
 

@@ -19,7 +19,7 @@ BAD = {
     "brief.wav": ("audio", "expected at least 0.02 s of sound, got 0.005 s", "lower `min_seconds` or leave it out"),
     "empty.jpg": ("image", "got 0 bytes", "write the file again"),
     "glass.png": ("image", "got a transparent one", "`read: {image: {background: white}}`"),
-    "deep.png": ("image", "expected 8 bits a channel, got 16", "`read: {image: {bits16: scale}}`"),
+    "deep.png": ("image", "expected 8 bits per channel, got 16", "`read: {image: {bits16: scale}}`"),
     "nan.csv": ("imu", "got nan in ay at sample 7", "cut it out"),
     "infinite.csv": ("imu", "got inf in gz at sample 0", "cut it out"),
     "metres.png": ("depth", "got 0.002 m by reading the values in mm", "set `depth.unit` to one of m, cm, mm"),

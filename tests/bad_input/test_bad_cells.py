@@ -62,7 +62,7 @@ def test_a_few_bad_files_are_skipped_counted_and_listed(fine, train, mixed, plac
 def test_too_many_bad_files_stop_training_with_the_list(refused, train, mixed, place):
     said = refused(*train[:-1], ALL, f"data.train={mixed}", "out=mine")
     assert f"{len(BAD)} of {GOOD + len(BAD)} rows cannot be read, and data.max_bad_fraction is 0.01" in said
-    assert f"all are listed in {place}/mine/bad_rows.jsonl; mend them, or raise that fraction" in said
+    assert f"all are listed in {place}/mine/bad_rows.jsonl; fix them, or raise that fraction" in said
     check_list(place / "mine" / "bad_rows.jsonl")
     assert not (place / "mine" / "space").exists()
     assert not (place / "mine" / "checkpoints").exists()
@@ -87,7 +87,7 @@ def test_too_many_bad_files_stop_a_benchmark_with_the_list(refused, fine, space,
     command = ["benchmark", f"space={space}", f"data.test={mixed}", "benchmark.permutations=20", "out=report"]
     said = refused(*command)
     assert f"{len(BAD)} of {GOOD + len(BAD)} rows cannot be read" in said
-    assert "all are listed in report/bad_rows.jsonl; mend them, or raise that fraction" in said
+    assert "all are listed in report/bad_rows.jsonl; fix them, or raise that fraction" in said
     check_list(place / "report" / "bad_rows.jsonl")
     assert [path.name for path in (place / "report").iterdir()] == ["bad_rows.jsonl"]
     fine(*command, "data.max_bad_fraction=0.5")

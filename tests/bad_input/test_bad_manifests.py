@@ -19,7 +19,7 @@ MANIFESTS = {
     "without any column": (
         [{"id": "a", "imgae": "0.png", "words": "a"}],
         r"needs columns image or text.*; unknown column 'image': did you mean 'imgae'\? \(available: imgae, words\); "
-        "name a column like the modality that it holds",
+        "the name of a column is the modality that it holds",
     ),
 }
 

@@ -23,7 +23,9 @@ def test_a_run_folder_below_a_file_is_refused(refused, train, space, place):
     (place / "file").write_text("mine")
     assert re.search(r"cannot make the run folder .*: choose another with out=", refused(*train, "out=file/run"))
     measured = ["benchmark", f"space={space}", f"data.test={train[-1].partition('=')[2]}", "out=file/report"]
-    assert refused(*measured) == f"cannot write into file/report: {place}/file is no folder: choose another with out="
+    assert (
+        refused(*measured) == f"cannot write into file/report: {place}/file is not a folder: choose another with out="
+    )
     assert refused("embed", f"space={space}", "text=[a]", "out=file/z.npz").startswith("cannot write into file: ")
     assert [path.name for path in place.iterdir()] == ["file"]
 

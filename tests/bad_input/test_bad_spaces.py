@@ -21,7 +21,7 @@ EDITS = {
     "an interpolation": (settings(weights="${oc.env:HOME}"), r"weights: .*never followed"),
     "a file to load": (settings(weights="evil.pt"), r"weights: expected null, since weights are in model.safetensors"),
     "an absurd width": (settings(width=2**30), r"its settings build no towers \(OverBudget"),
-    "another width": (settings(width=24), r"the two do not belong together"),
+    "another width": (settings(width=24), r"the two do not match"),
     "a wrong type": (settings(width="wide"), r"width: expected a whole number, got 'wide'"),
     "a plugin that is not installed": (
         lambda value: value["modalities"]["text"].update(implementation="sonar"),
@@ -31,7 +31,10 @@ EDITS = {
         lambda value: value["modalities"]["text"].update(implementation="os:system"),
         r"expected a name of lower-case letters",
     ),
-    "a schema of the future": (lambda value: value.update(schema=2), r"reads schema 1: use the version that wrote it"),
+    "a schema of the future": (
+        lambda value: value.update(schema=2),
+        r"supports schema 1: use the version that wrote it",
+    ),
 }
 TEXTS = {
     "empty": b"",

@@ -98,7 +98,7 @@ def test_the_map_lies_in_the_unit_square_and_says_what_it_holds(pool):
     found = space_map(sides(), pool)
     assert len(found["points"]) == 16
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y, *_ in found["points"])
-    assert re.match(r"The two main axes \(PCA\), which hold \d+ % of the variance", found["words"])
+    assert re.match(r"The first two principal components \(PCA\), \d+ % of the variance", found["words"])
     assert {point[2] for point in found["points"]} == {0, 1}
 
 

@@ -154,7 +154,7 @@ def test_a_label_that_is_no_class_is_named(run, tmp_path):
 
 @pytest.mark.parametrize("metric", ["acuracy", "recall@", "recall@0", "recall@x"])
 def test_an_unknown_metric_is_refused_before_anything_is_measured(metric, run, tmp_path):
-    with pytest.raises(UserError, match=rf"unknown metric '{metric}' of compass: there is accuracy, map and recall@K"):
+    with pytest.raises(UserError, match=rf"unknown metric '{metric}' of compass: available: accuracy, map, recall@K"):
         run([row(), row(metric)])
     assert not (tmp_path / "out").exists()
 

@@ -74,7 +74,7 @@ def test_markdown_shows_emergent_pairs_first_with_chance_interval_and_p(report):
     for value in (cell["recall"]["1"], cell["recall"]["5"], cell["recall"]["10"], cell["chance"]["10"]):
         assert f"| {100 * value:.1f} |" in row
     assert f"{100 * low:.1f}–{100 * high:.1f}" in row
-    assert "Left out because a modality was missing: 3 events" in text
+    assert "Left out because a modality is missing: 3 events" in text
     assert "| sound | colour | emergent | 3 | 60 |" in text
     assert all(line.count(" | ") == text.splitlines()[12].count(" | ") for line in text.splitlines() if " → " in line)
 
@@ -85,7 +85,7 @@ def test_the_console_table_fits_80_columns_and_names_every_pair(report):
     for cell in report["pairs"]:
         assert f"{cell['query']} → {cell['gallery']}" in text
     assert text.index("sound → words") < text.index("sight → sound")  # emergent first
-    for heading in ("R@1", "R@5", "R@10", "95 %", "chance", "times", "p"):
+    for heading in ("R@1", "R@5", "R@10", "95 %", "chance", "lift", "p"):
         assert heading in text
     assert "emergent" in text
     assert "…" not in text
@@ -104,8 +104,8 @@ def test_every_status_has_its_mark_in_the_matrix(report):
     words = {text.get_text() for text in figure.axes[0].texts}
     assert words & set(STATUSES) == set(STATUSES) - {"trained", "emergent"}  # those two are marks, in the legend
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend[:2] == ["never trained together: emergent (dashed: see the word)", "trained together"]
-    assert "by chance 17 %" in figure.get_suptitle()
+    assert legend[:2] == ["never trained together: emergent (dashed: see the label)", "trained together"]
+    assert "chance 17 %" in figure.get_suptitle()
 
 
 def test_the_matrix_marks_emergent_cells_by_a_frame_that_trained_ones_lack(report, tmp_path):
@@ -128,7 +128,7 @@ def test_two_modalities_are_enough_for_a_matrix(report, tmp_path):
         assert min(picture.size) > 700
 
 
-def test_what_is_declared_of_foreign_weights_stands_beside_the_figures(tmp_path):
+def test_declarations_for_third_party_weights_stand_beside_the_results(tmp_path):
     generator = torch.Generator().manual_seed(0)
     vectors = {name: torch.randn(20, 8, generator=generator) for name in STAR[:3]}
     ledger = Ledger.declared(STAR[:3], "their makers", {("sight", "sound"): "ShowSet", ("sight", "touch"): ""})
@@ -141,7 +141,9 @@ def test_what_is_declared_of_foreign_weights_stands_beside_the_figures(tmp_path)
     assert cells["sound", "sight"]["declared"] == ["sight-sound on ShowSet, by their makers"]
     assert cells["sound", "touch"]["declared"] == []
     assert cells["sound", "touch"]["p_holm"] is not None
-    words = "Declared of foreign weights, not recorded: sight-sound on ShowSet, by their makers; sight-touch, by their"
+    words = (
+        "Declared for third-party weights, not recorded: sight-sound on ShowSet, by their makers; sight-touch, by their"
+    )
     assert words in render_markdown(found)
     assert words in printed(found, width=120)
     statuses = {text.get_text() for text in draw_matrix(found).axes[0].texts}
@@ -157,15 +159,13 @@ def test_losses_without_pairs_and_what_chose_the_weights_stand_beside_the_status
     quiet = run_benchmark(
         make_space(8, STAR[:3], ledger), Pool(vectors), BenchmarkSettings(permutations=50), progress=False
     )
-    assert "On record beside the status" not in render_markdown(quiet) + printed(quiet, width=120)
+    assert "Also in the ledger" not in render_markdown(quiet) + printed(quiet, width=120)
     media = {"touch": [bytes([2] * 32)], "sound": []}
     ledger.record(("touch", "sound"), "0" * 64, media, kind="unpaired", shaped_by=["sight"])
     ledger.select("val/sight-sound/r10")
     found = run_benchmark(
         make_space(8, STAR[:3], ledger), Pool(vectors), BenchmarkSettings(permutations=50), progress=False
     )
-    words = (
-        "On record beside the status: sound-touch: unpaired steps 1, shaped by sight; selected on val/sight-sound/r10."
-    )
+    words = "Also in the ledger: sound-touch: unpaired steps 1, shaped by sight; selected on val/sight-sound/r10."
     assert words in render_markdown(found)
     assert words in printed(found, width=200)

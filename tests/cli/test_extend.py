@@ -29,7 +29,7 @@ def base(tmp_path, monkeypatch, install_toys):
 
 
 @pytest.mark.parametrize("named", ["+modality=curve", "modality=[curve]", "+modality=[curve]"])
-def test_the_space_supplies_modalities_dim_and_pivot_and_the_list_names_the_newcomers(call, training, named):
+def test_the_space_supplies_modalities_dim_and_pivot_and_the_list_names_the_new_modalities(call, training, named):
     outcome = call("train", "extend=run/space", named, *MANIFEST, "modality.curve.bind.weight=0.5", "out=mine")
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""
@@ -107,7 +107,7 @@ def test_a_run_that_extends_may_be_told_where_the_space_is_now(call, training):
     assert run.pairs == training[0][1].pairs
 
 
-def test_a_sweep_extends_with_each_newcomer(call, training):
+def test_a_sweep_extends_with_each_new_modality(call, training):
     outcome = call("train", "-m", "extend=run/space", "modality=[curve],[image]", *MANIFEST, "out=all")
     assert outcome.code == 0, outcome.err
     assert [list(run.modality) for _, run, *_ in training] == [["vector", "words", name] for name in ("curve", "image")]

@@ -114,11 +114,11 @@ def test_what_a_format_cannot_hold_is_left_out_and_named(call, install_toys):
 
     save(Space({"words": install_toys.WordsConfig(), "curve": install_toys.CurveConfig()}, 4, "curve").eval(), "mixed")
     outcome = call("export", "tape", "space=mixed", "out=w.tape")
-    assert outcome.out.endswith("; left out, since the format cannot hold it: curve\n")
+    assert outcome.out.endswith("; left out, since the format does not support it: curve\n")
     save(Space({"curve": install_toys.CurveConfig()}, 4, "curve").eval(), "lone")
     outcome = call("export", "tape", "space=lone", "out=x.tape")
     assert outcome.code == 2
-    assert "holds vector, words; the space lone has curve: none fits" in outcome.err
+    assert "supports vector, words, but lone has curve: none in common" in outcome.err
 
 
 def test_what_takes_a_while_is_announced(call, reel, monkeypatch):
@@ -161,7 +161,7 @@ print(codes, "torch" in sys.modules)
         (["tpae", "weights=reel.tape", "out=s"], "unknown format 'tpae': did you mean 'tape'?"),
         (["tape", "out=s"], "weights is missing: write weights=FILE"),
         (["tape", "weights=reel.tape"], "out is missing: write out=FOLDER"),
-        (["tape", "weights=no.tape", "out=s"], "weights=no.tape: there is no such file: check the path"),
+        (["tape", "weights=no.tape", "out=s"], "weights=no.tape: expected a file, found none: check the path"),
         (["tape", "weights=reel.tape", "out=full"], "out=full exists already: choose another folder, or remove"),
         (["tape", "weights=reel.tape", "out=reel.tape"], "out=reel.tape exists already"),
         (["tape", "weights=reel.tape", "out=s", "modality=[wrods]"], "did you mean 'words'?"),
@@ -211,10 +211,10 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_written(call, refused, 
             "is not a FormatConfig: bindspace_bad:TapeFormat must be a subclass of it",
         ),
         ("@dataclass(kw_only=True)", "", "is not a dataclass"),
-        ('modalities = ("vector", "words")', "contract = 7", "was written for contract 7, this bindspace speaks"),
+        ('modalities = ("vector", "words")', "contract = 7", "was written for contract 7, this bindspace supports"),
         ('modalities = ("vector", "words")', "", "does not set the class variable `modalities`"),
         ('modalities = ("vector", "words")', 'modalities = "vector"', "does not set the class variable `modalities`"),
-        ("width: int", "weights: int", "has a setting 'weights', which is a word of the verbs: rename it"),
+        ("width: int", "weights: int", "has a setting 'weights', which is an argument of import and export: rename it"),
     ],
 )
 def test_a_format_that_breaks_the_contract_is_refused_with_the_reason(install, old, new, reason):
@@ -230,7 +230,7 @@ def test_a_format_that_breaks_the_contract_is_refused_with_the_reason(install, o
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("names = modalities or list(kinds)", "names = list(kinds)", "was asked for words and built vector, words"),
+        ("names = modalities or list(kinds)", "names = list(kinds)", "should build words, but built vector, words"),
         ("space.ledger = Ledger", "_ = Ledger", "gives the space no ledger (Ledger.declared)"),
     ],
 )

@@ -173,7 +173,6 @@ def test_pairs_default_to_the_star_round_the_pivot_with_the_bind_settings():
         ("optim=finetune", "optim.lr", 1e-4),
         ("trainer=cpu", "trainer.accelerator", "cpu"),
         ("logger=csv", "logger.tensorboard", False),
-        ("callbacks=watch", "trainer.val_every", 100),
         ("data=manifest", "data.dataset", None),
     ],
 )

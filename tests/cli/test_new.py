@@ -86,10 +86,10 @@ def test_it_imports_nothing_slow(tmp_path):
         (["so-nar"], "cannot name a modality 'so-nar'"),
         (["lambda"], "and no word of Python's"),
         (["../sonar"], "cannot name a modality '../sonar'"),
-        (["concept"], "cannot name a modality 'concept': manifests and commands use the word"),
+        (["concept"], "cannot name a modality 'concept': the name is reserved"),
         (["audio"], "'audio' is taken by bindspace: choose another name, or uninstall that package"),
         (["audio_scenes"], "'audio_scenes' is the name of a preset of bindspace"),
-        (["world"], "there is a package bindspace_world already"),
+        (["world"], "the package bindspace_world exists already"),
         (["sonar", "kind=signl"], "unknown kind 'signl': did you mean 'signal'?"),
         (["sonar", "knd=signal"], "unknown setting 'knd': did you mean 'kind'?"),
         ([], "the name of the modality is missing"),
@@ -112,7 +112,7 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
     (tmp_path / "bindspace-sonar").mkdir()
     (tmp_path / "bindspace-sonar" / "mine.txt").write_text("mine")
     assert main(["new", "sonar"]) == 2
-    assert "bindspace-sonar is there already: nothing was written" in capsys.readouterr().err
+    assert "bindspace-sonar exists already: nothing was written" in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["bindspace-sonar", "mine.txt"]
 
 
@@ -137,7 +137,7 @@ def test_check_prints_each_check_and_ends_with_0(new, capsys):
     capsys.readouterr()
     assert main(["check", "sonar", "hidden=32"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "sonar: it keeps the contract"
+    assert lines[-1] == "sonar: all checks passed"
     assert [line[:4] for line in lines[:2]] == ["ok  ", "ok  "]
     assert any(line.startswith("n.a.  padding changes nothing") for line in lines)
 
@@ -151,13 +151,13 @@ def test_check_of_a_broken_plugin_names_the_line_and_ends_with_2(new, capsys):
     assert "FAIL  evaluation repeats itself" in said.out
     line = 1 + [text.strip()[:12] for text in module.read_text().splitlines()].index("def prepare(")
     assert f"look at: {module}:{line}" in said.out
-    assert "checks failed: mend the lines that are named above" in said.err
+    assert "checks failed: fix the lines named above" in said.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the name of a plugin is missing"),
+        ([], "expected the name of a plugin, got none"),
         (["aduio"], "unknown modality 'aduio': did you mean 'audio'?"),
         (["audio_scenes"], "'audio_scenes' is a preset for 'audio'"),
         (["audio", "clps=3"], "unknown setting 'clps': did you mean 'clips'?"),

@@ -79,7 +79,7 @@ def test_out_chooses_the_folder_and_leaves_latest_alone(call, training):
 def test_a_folder_that_holds_a_run_is_not_overwritten(call, refused, training):
     assert call("train", *MANIFEST, "out=mine").code == 0
     before = Path("mine/config.yaml").read_text()
-    assert "holds a run already: go on with it by run=" in refused("train", *MANIFEST, "out=mine", "seed=1")
+    assert "holds a run already: resume it with run=" in refused("train", *MANIFEST, "out=mine", "seed=1")
     assert Path("mine/config.yaml").read_text() == before
     assert len(training) == 1
 
@@ -228,7 +228,7 @@ def test_a_saved_run_comes_back_as_it_was(tmp_path, moon):
     assert again == run
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert values["implementations"] == {"image": "image", "text": "text", "depth": "depth"}
-    assert values["data"]["dataset"]["name"] == "moon"
+    assert values["data"]["dataset"]["use"] == "moon"
 
 
 def damage(change) -> None:

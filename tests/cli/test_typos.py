@@ -25,7 +25,10 @@ class EarConfig(ModalityConfig):
         (["+modality=dpeth"], ["unknown modality 'dpeth': did you mean 'depth'?", "`bindspace plugins`"]),
         (["modality=[image,depth_vti]"], ["unknown modality 'depth_vti': did you mean 'depth_vit'?"]),
         (["los=fixed"], ["unknown setting 'los': did you mean 'loss'?", "optim", "`bindspace train --help`"]),
-        (["loss=fixd"], ["unknown option of loss 'fixd': did you mean 'fixed'? (available: fixed, learned, siglip)"]),
+        (
+            ["loss=fixd"],
+            ["unknown option of loss 'fixd': did you mean 'fixed'? (available: distillation, fixed"],
+        ),
         (["loss/learned=x"], ["unknown group 'loss/learned': did you mean 'loss'?"]),
         (
             ["data=wrold"],
@@ -59,8 +62,8 @@ class EarConfig(ModalityConfig):
         (["modality=image,text"], ["gives several values: write 'modality=[...]'", "or add -m"]),
         (["modality=[[image]]"], ["expected names, got ['image']: write 'modality=[A,B]'"]),
         (["~modality"], ["write ~modality.NAME to remove one"]),
-        (["~loss"], ["loss takes one option: write loss=fixed|learned"]),
-        (["loss=[fixed,learned]"], ["loss takes one option", "loss=fixed|learned"]),
+        (["~loss"], ["loss takes one option: write loss=distillation|fixed"]),
+        (["loss=[fixed,learned]"], ["loss takes one option", "|fixed|gram|info_nce|learned"]),
         (["~seed"], ["cannot remove 'seed'"]),
         (["seed=abc"], ["seed: expected a whole number, got 'abc'"]),
         (["optim.lr=fast"], ["optim.lr: expected a number, got 'fast'"]),
@@ -109,8 +112,16 @@ def test_a_typo_is_named_with_the_closest_name_and_the_next_step(refused, argume
         (["stages.0.batch=1"], "stages.0.batch: expected 2 or more, since the others of a batch are the negatives, or"),
         (["data.batch=1"], "data.batch: expected 2 or more, since the others of a batch are the negatives, got 1"),
         (["loss.temperature=0"], "loss.temperature: expected more than 0, got 0.0"),
-        (["teach=[{of: [audio,txet]}]"], "unknown modality in teach 'audio-txet' 'txet': did you mean 'text'?"),
-        (["teach=[{of: [audio,text], weight: 0}]"], "teach 'audio-text': expected weight to be more than 0, got 0.0"),
+        (
+            ["terms=[{use: gram, of: [image,audio,txet]}]"],
+            "unknown modality in terms.0 (gram) 'txet': did you mean",
+        ),
+        (["terms=[{use: gram, of: [image,audio]}]"], "terms.0 (gram): expected 3 modalities or more, each once, got"),
+        (["terms=[{use: grma, of: [image,audio,text]}]"], "unknown term 'grma': did you mean 'gram'?"),
+        (["terms=[{of: [image,audio,text]}]"], "terms[0]: expected the name of a term and its settings, write {use:"),
+        (["teach=[{of: [audio,text]}]"], "the setting teach is no more: write terms=[{use: distillation, of:"),
+        (["loss.kind=siglip"], "the setting loss.kind is no more: write loss=siglip"),
+        (["data.views=3"], "the setting data.views is no more: augmented views of frozen towers gained nothing"),
         (["trainer.devices=0"], "trainer.devices: expected 1 or more, got 0"),
         (["extend=somewhere"], "extend=somewhere: there is no such folder"),
         (["trainer.val_pairs=[audio-txet]"], "unknown modality in trainer.val_pairs 'audio-txet' 'txet': did you mean"),
@@ -222,7 +233,7 @@ def test_a_preset_that_two_packages_bring_names_both(refused, install):
         files = {f"bindspace_{name}/__init__.py": EAR, f"bindspace_{name}/conf/modality/wide.yaml": preset.format(name)}
         install(f"bindspace-{name}", files, **{name: f"bindspace_{name}:EarConfig"})
     sentence = refused("train", "modality=[image,wide]")
-    assert "the preset 'wide' is brought by bindspace-ear and bindspace-eye" in sentence
+    assert "the preset 'wide' is provided by bindspace-ear and bindspace-eye" in sentence
 
 
 def test_an_unknown_verb_is_answered_with_the_closest_one_and_the_list(refused):

@@ -86,7 +86,8 @@ def test_the_version_is_that_of_the_package(call):
 def test_train_help_names_groups_options_settings_and_how_to_quote(call):
     text = call("train", "--help").out
     for part in (
-        "modality    audio ", "experiment  emergence quickstart supervised", "loss        fixed learned",
+        "modality    audio ", "experiment  emergence quickstart supervised",
+        "loss        distillation fixed gram info_nce learned",
         "data        audiocaps audioset clotho ", " manifest ", "suite       emergent imagebind none quick",
         "data.batch=128  # events a step", "trainer.devices=1\n", "seed=0\n", "optim.clip=1.0  # gradient norm",
         "'modality=[image,text,audio]'", "'~modality.text'", "--config-dir DIR", "path=...  # a .jsonl",
@@ -151,13 +152,13 @@ class EarConfig(ModalityConfig):
     assert any(line[:3] == ["audio", "audio", "bindspace"] for line in lines)
     failed = outcome.out.partition("failed:\n")[2]
     assert "plugin 'bad' of bindspace-bad does not load: ModuleNotFoundError: No module named 'nowhere'" in failed
-    assert "plugin 'old' of bindspace-old was written for contract 7, this bindspace speaks contract 1" in failed
+    assert "plugin 'old' of bindspace-old was written for contract 7, this bindspace supports contract 1" in failed
     assert "the name 'radar' is claimed by" in failed
     assert "preset 'ear_lone' of bindspace-ear" in failed
 
 
 def test_plugins_says_so_when_all_is_well(call, refused):
-    assert call("plugins").out.rstrip().endswith("all of them load")
+    assert call("plugins").out.rstrip().endswith("all plugins load")
     assert "takes no settings" in refused("plugins", "x=1")
 
 
@@ -231,7 +232,7 @@ def test_a_column_of_a_manifest_is_embedded_by_the_ids_of_its_events(call, space
         (["words=[x]", "out=z.npz"], "space is missing: write space=DIR"),
         (["space=space", "words=[x]"], "out is missing"),
         (["space=space", "words=[x]", "out=z.csv"], "expected a name that ends in .safetensors or .npz"),
-        (["space=space", "out=z.npz"], "there is nothing to embed"),
+        (["space=space", "out=z.npz"], "nothing to embed"),
         (["space=space", "wrods=[x]", "out=z.npz"], "unknown modality of this space 'wrods': did you mean 'words'?"),
         (["space=nowhere", "words=[x]", "out=z.npz"], "space=nowhere holds no space.json"),
         (["space=space", "words=[x]", "out=z.npz", "batch_size=0"], "batch_size: expected a whole number of 1 or more"),
@@ -283,7 +284,7 @@ def test_the_config_of_a_benchmark_is_shown(call, space):
             ["space=nowhere", "data.test=[{path: C}]", "out=r"],
             "space=nowhere holds no space.json: give the `space` folder",
         ),
-        (["space=space", "out=r"], "there is nothing to measure on: write 'data.test=[{path: my/test.jsonl}]'"),
+        (["space=space", "out=r"], "expected test data, got none: write 'data.test=[{path: my/test.jsonl}]'"),
         (["space=space", "out=r", "data.tset=[{path: C}]"], "data: unknown setting 'tset': did you mean 'test'?"),
         (["space=space", "out=r", "benchmark.permutatoins=3"], "did you mean 'permutations'?"),
         (["space=space", "out=r", "seed=3"], "unknown setting 'seed'"),

@@ -36,7 +36,9 @@ def test_paths_are_relative_to_the_manifest_wherever_the_patterns_start(photos: 
     (photos / "away").mkdir()
     build_manifest({"image": str(photos / "img/*.jpg")}, "stem", photos / "img" / "manifest.csv")
     assert (photos / "img" / "manifest.csv").read_text() == "id,image\na,a.jpg\nb,b.jpg\n"
-    with pytest.raises(UserError, match=r"img/a\.jpg is outside .*away, where the manifest is to be: write it into"):
+    with pytest.raises(
+        UserError, match=r"img/a\.jpg is outside .*away, the folder of the manifest: write the manifest into"
+    ):
         build_manifest(PATTERNS, "stem", Path("away/manifest.jsonl"))
     assert list((photos / "away").iterdir()) == []
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bindspace import Pair, Source
+from bindspace import Source
 from bindspace.contract.errors import UserError
 from bindspace.data.manifest import (
     Manifest,
     broken_pairs,
     check_groups,
-    require_pairs,
+    require_columns,
     split_validation,
     write_manifest,
 )
@@ -75,10 +75,11 @@ def test_a_manifest_without_any_selected_column_says_what_it_has_and_what_is_nee
 def test_a_manifest_without_both_sides_of_a_pair_says_which_is_lacking(tmp_path: Path) -> None:
     manifest = load(tmp_path / "m.jsonl", [{"id": "1", "touch": "x", "word": "y"}])
     with pytest.raises(UserError, match=r"needs columns heat and touch or touch and words; .*'heat'"):
-        require_pairs(manifest, [Pair(["heat", "touch"]), Pair(["touch", "words"])])
+        require_columns(manifest, [(["heat", "touch"], 2), (["touch", "words"], 2)])
     with pytest.raises(UserError, match=r"needs columns touch and words; .*'words': did you mean 'word'"):
-        require_pairs(manifest, [Pair(["touch", "words"])])
-    require_pairs(load(tmp_path / "n.jsonl", [{"id": "1", "touch": "x", "words": "y"}]), [Pair(["touch", "words"])])
+        require_columns(manifest, [(["touch", "words"], 2)])
+    whole = load(tmp_path / "n.jsonl", [{"id": "1", "touch": "x", "words": "y"}])
+    require_columns(whole, [(["touch", "words"], 2)])
 
 
 def test_a_source_can_leave_columns_out(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_source_can_leave_columns_out(tmp_path: Path) -> None:
     limited = Manifest.load(Source(str(manifest.path), modalities=["touch"]), ["touch", "words"])
     assert (manifest.uses("words"), limited.uses("words"), limited.uses("touch")) == (True, False, True)
     with pytest.raises(UserError, match=r"\(of which its `modalities` admit touch\) needs columns touch and words"):
-        require_pairs(limited, [Pair(["touch", "words"])])
+        require_columns(limited, [(["touch", "words"], 2)])
 
 
 @pytest.mark.parametrize("setting", [{"modalities": ["tuch"]}, {"read": {"tuch": {"unit": "N"}}}])

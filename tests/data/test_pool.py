@@ -102,7 +102,7 @@ def test_what_cannot_be_a_pool_is_refused_in_a_sentence(configs, folder) -> None
         load_pool([source], configs, ["touch", "heat"])
     with pytest.raises(UserError, match="unknown modality 'tuch': did you mean 'touch'"):
         load_pool([source], configs, ["tuch"])
-    with pytest.raises(UserError, match="nothing to measure"):
+    with pytest.raises(UserError, match="expected test data, got none"):
         load_pool([], configs)
     with pytest.raises(UserError, match="is listed twice in one pool"):
         load_pool([source, replace(source)], configs, ["touch"])

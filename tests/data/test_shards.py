@@ -208,8 +208,8 @@ def change(folder: Path, **parts) -> None:
     [
         ({"shards": [["../x.tar", 5]], "media": {}}, "which is not below"),
         ({"shards": [["/etc/passwd", 5]], "media": {}}, "which is not below"),
-        ({"shards": [["gone.tar", 5]], "media": {}}, "there is none at"),
-        ({"shards": [["000000.tar", 5]], "media": {}}, "says 5: copy it again"),
+        ({"shards": [["gone.tar", 5]], "media": {}}, "there is no file at"),
+        ({"shards": [["000000.tar", 5]], "media": {}}, "expects 5: copy it again"),
         ({"media": {"a": [0, 0, 10**12]}}, "lies beyond the end of its shard"),
         ({"media": {"a": [0, -1, 1]}}, "lies beyond the end of its shard"),
         ({"media": {"a": [99, 0, 1]}}, "is damaged"),
@@ -298,6 +298,6 @@ def test_what_cannot_be_indexed_is_a_sentence(foreign, tmp_path):
         index_tars([pattern], tmp_path / "elsewhere")
     with tarfile.open(foreign / "deep/packed.tar", "w:gz") as tar:
         tar.add(foreign / "deep/x-0.tar", "x.tar")
-    with pytest.raises(UserError, match="is no plain tar file"):
+    with pytest.raises(UserError, match="is not a plain tar file"):
         index_tars([pattern], foreign, {"png": "image"}, shown=False)
     assert {path.name for path in foreign.iterdir()} == {"deep"}

@@ -135,8 +135,8 @@ def test_a_mostly_empty_map_and_negative_depths_are_refused() -> None:
     ("source", "reason"),
     [
         (encoded(np.full((8, 8), 200, np.uint8), "PNG"), "16 bits or more, got 8-bit values"),
-        (encoded(np.full((8, 8, 3), 200, np.uint8), "PNG"), "one measured value a pixel, got a picture in RGB"),
-        (np.ones((8, 8, 1), np.float32), r"one value a pixel \(H, W\), got an array of shape \(8, 8, 1\)"),
+        (encoded(np.full((8, 8, 3), 200, np.uint8), "PNG"), "one measured value per pixel, got a picture in RGB"),
+        (np.ones((8, 8, 1), np.float32), r"one value per pixel \(H, W\), got an array of shape \(8, 8, 1\)"),
         (np.ones((8, 8), bool), "integers or floats, got bool"),
         (b"", "got 0 bytes"),
         (encoded(np.ones((8, 8), np.float32), "NPY")[:150], "whole NPY array of numbers, got a damaged file"),

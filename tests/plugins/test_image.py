@@ -119,7 +119,7 @@ def test_a_palette_with_a_transparent_entry_is_transparent() -> None:
     ids=["colour", "grey"],
 )
 def test_16_bits_are_refused_with_the_setting_that_allows_them(source: bytes) -> None:
-    with pytest.raises(BadSample, match=r"expected 8 bits a channel, got 16: .*read: \{image: \{bits16: scale\}\}"):
+    with pytest.raises(BadSample, match=r"expected 8 bits per channel, got 16: .*read: \{image: \{bits16: scale\}\}"):
         CONFIG.read(source, {})
     with pytest.raises(BadSample, match="got 16 and bits16: clip"):
         CONFIG.read(source, {"bits16": "clip"})
@@ -127,7 +127,7 @@ def test_16_bits_are_refused_with_the_setting_that_allows_them(source: bytes) ->
 
 
 def test_a_float_picture_is_refused() -> None:
-    with pytest.raises(BadSample, match="expected 8 bits a channel, got 32"):
+    with pytest.raises(BadSample, match="expected 8 bits per channel, got 32"):
         CONFIG.read(encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), {"bits16": "scale"})
 
 

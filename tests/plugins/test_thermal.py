@@ -103,8 +103,8 @@ def test_an_unknown_unit_is_answered_with_the_choices() -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (encoded(np.full((8, 8, 3), 200, np.uint8), "PNG"), "got a picture in RGB: colours are no measurement"),
-        (np.where(np.eye(8) > 0, np.nan, 20.0), "a finite value a pixel, got 8 that are NaN or infinite"),
+        (encoded(np.full((8, 8, 3), 200, np.uint8), "PNG"), "got a picture in RGB: colours are not measurements"),
+        (np.where(np.eye(8) > 0, np.nan, 20.0), "a finite value per pixel, got 8 that are NaN or infinite"),
         (np.ones((1, 8, 8), np.uint16), r"got an array of shape \(1, 8, 8\)"),
         (b"", "got 0 bytes"),
         (encoded(np.ones((99, 99), np.uint16), "PNG")[:60], "damaged or truncated"),
@@ -120,7 +120,7 @@ def test_raw_grey_may_have_been_saved_in_colour_but_a_palette_is_refused() -> No
     wanted = CONFIG.read(counts, {"unit": "raw"})
     grey = np.stack([counts] * 3, axis=-1)
     np.testing.assert_allclose(CONFIG.read(encoded(grey, "PNG"), {"unit": "raw"}), wanted, atol=0.02)
-    with pytest.raises(BadSample, match="expected a grey picture, got colours: a palette is no measurement"):
+    with pytest.raises(BadSample, match="expected a grey picture, got colours: a palette is not a measurement"):
         CONFIG.read(encoded(np.stack([counts, counts[:, ::-1], counts], axis=-1), "PNG"), {"unit": "raw"})
 
 

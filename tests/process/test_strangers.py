@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def python(wheel, tmp_path_factory):
     """An interpreter that has our wheel and those of all packages in tests/packages."""
     out = tmp_path_factory.mktemp("strangers")
     wheels = [build_wheel(project, out) for project in sorted(PACKAGES.iterdir()) if project.is_dir()]
-    assert len(wheels) == 6
+    assert len(wheels) == 8
     return fresh_venv(out / "venv", wheel, *wheels)
 
 
@@ -44,13 +45,13 @@ def test_the_list_names_all_of_them_and_says_why_some_do_not_work(python, tmp_pa
     assert ("twin", "(failed)", "bindspace-twin-a", "1.0.0") in rows
     assert ("twin", "(failed)", "bindspace-twin-b", "2.0.0") in rows
     assert "'crashing' of bindspace-crashing does not load: RuntimeError: the driver of the sensor is not" in listed
-    assert "'outdated' of bindspace-outdated was written for contract 0, this bindspace speaks contract 1" in listed
+    assert "'outdated' of bindspace-outdated was written for contract 0, this bindspace supports contract 1" in listed
     assert "the name 'twin' is claimed by bindspace-twin-a and bindspace-twin-b: uninstall one of them" in listed
 
 
 @pytest.mark.parametrize("name", ["tactile", "text_spelling"])
 def test_the_good_ones_keep_the_contract(python, tmp_path, name):
-    assert bindspace("check", name, cwd=tmp_path, python=python).stdout.endswith(f"{name}: it keeps the contract\n")
+    assert bindspace("check", name, cwd=tmp_path, python=python).stdout.endswith(f"{name}: all checks passed\n")
 
 
 def test_the_others_train_and_measure_beside_the_broken_ones(python, tmp_path):
@@ -62,6 +63,17 @@ def test_the_others_train_and_measure_beside_the_broken_ones(python, tmp_path):
     assert "    buckets: 32768\n" in config
     words = 'text=["a ball bounces","a bal bouncs"]'
     bindspace("embed", "space=run/space", words, "out=z.npz", cwd=tmp_path, python=python)
+
+
+def test_a_strangers_term_is_chosen_by_name_and_what_it_pairs_is_on_record_although_it_reports_nothing(
+    python, tmp_path
+):
+    listed = bindspace("plugins", cwd=tmp_path, python=python).stdout
+    assert ("symile", "bindspace-symile", "0.1.0") in {tuple(line.split()) for line in listed.splitlines()}
+    chosen = ["modality=[image,text,tactile]", "terms=[{use: product, of: [text,tactile]}]"]
+    bindspace("train", *chosen, *SMALL, "suite=none", "out=run", cwd=tmp_path, python=python)
+    statuses = json.loads((tmp_path / "run" / "ledger.json").read_text())["statuses"]
+    assert statuses == {"image-tactile": "trained", "image-text": "trained", "tactile-text": "trained"}
 
 
 def test_who_asks_for_a_broken_one_is_told_which_and_why(python, tmp_path):

@@ -58,7 +58,7 @@ def test_one_mistake_is_told_once(thing):
     assert [result.outcome for result in results.values()] == [FAILED, FAILED]
     later = run_check(CHECKS["padding_changes_nothing"], subject)
     assert later.outcome == NOT_APPLICABLE
-    assert later.note == "cannot run before `rows do not see each other` is mended"
+    assert later.note == "cannot run before `rows do not see each other` is fixed"
 
 
 def test_the_public_call_raises_with_every_failure(thing):

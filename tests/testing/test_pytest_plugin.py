@@ -31,7 +31,7 @@ def test_a_failure_is_the_report_of_the_check_and_no_traceback(tmp_path, monkeyp
     done = pytest_in(tmp_path, "--bindspace", "text", "-k", "show")
     assert done.returncode == 1
     assert "expected a PIL image, got str" in done.stdout
-    assert "why: A person looks at samples before believing numbers" in done.stdout
+    assert "why: Samples should be inspected by a person before trusting results" in done.stdout
     assert "Traceback" not in done.stdout
 
 

@@ -85,14 +85,17 @@ class ByHand(L.LightningDataModule):
     def train_dataloader(self):
         return DataLoader(self.batches[self.trainer.global_rank], batch_size=None)
 
+    def val_dataloader(self):
+        return []
+
 
 class KeepGradients(L.Callback):
-    """Writes the gradients, and what the ledger says, before the first step of the optimiser."""
+    """Writes the gradients of the first step, and what the ledger says after it."""
 
     def __init__(self, path) -> None:
         self.path = path
 
-    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         if trainer.is_global_zero and not self.path.exists():
             gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
             terms = {"-".join(pair): module.space.ledger.summary() for pair in module.space.ledger.trained_pairs()}

@@ -52,6 +52,7 @@ def measured(toys, data, folder):
     from bindspace.cli.measuring import measure
     from bindspace.settings import check_run
     from bindspace.training.run import train
+    from bindspace.training.terms import InfoNceConfig
 
     folder.mkdir()
     calm = {"depth": toys.Depth(dropout=0.0), "width": 32}
@@ -65,6 +66,7 @@ def measured(toys, data, folder):
         },
         data=data,
         optim=OptimSettings(lr=1e-2),
+        loss=InfoNceConfig(),
         stages=[StageSettings("joint", 120)],
         trainer=TrainerSettings(accelerator="cpu", threads=1, progress=False),
         logger=LoggerSettings(tensorboard=False),

@@ -44,7 +44,7 @@ def gradients(module, batch):
     module.train()
     loss = module.training_step(batch, 0)
     module.backward(loss)
-    module.on_after_backward()
+    module.recording.commit()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
 

@@ -6,8 +6,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from plain import ByHand, KeepGradients, Left, plain_batch, plain_space, quiet_trainer
 
 from bindspace.contract.modality import Lora, Tune
-from bindspace.settings.run import LossKind, LossSettings, Pair
+from bindspace.settings.run import Pair
 from bindspace.training import BindModule
+from bindspace.training.terms import SiglipConfig
 
 PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5)]
 EVENTS = 7  # dealt to two ranks: four and three
@@ -31,9 +32,9 @@ def test_two_ranks_give_the_gradients_of_one_process(held, tmp_path):
 
 
 @pytest.mark.process
-def test_three_ranks_with_local_values_and_a_sigmoid_loss_give_them_too(tmp_path):
+def test_three_ranks_with_a_sigmoid_loss_give_them_too(tmp_path):
     held = HELD["a rank without any row of a pair"]
-    agree(held, 3, LossSettings(kind=LossKind.siglip, temperature=0.1), tmp_path)
+    agree(held, 3, SiglipConfig(temperature=0.1), tmp_path)
 
 
 def agree(held, ranks, loss, tmp_path):

@@ -1,4 +1,4 @@
-"""A newcomer joins a saved space: what it had stays equal to the bit, also across a kill and a move."""
+"""A new modality joins a saved space: existing weights stay bitwise identical, also after a kill and a move."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def vectors(space) -> dict[str, torch.Tensor]:
     return space.embed(vector=values, words=["one word", "two other words", "word3 noise1"])
 
 
-def test_what_the_space_had_is_equal_to_the_bit_and_the_newcomer_is_trained(base):
+def test_existing_weights_stay_bitwise_identical_and_the_new_modality_is_trained(base):
     old = load(base)
     assert extend() == 0
     new = load("new/space")
@@ -58,7 +58,7 @@ def test_what_the_space_had_is_equal_to_the_bit_and_the_newcomer_is_trained(base
     assert int(fresh["space.towers.curve.encoder.blocks.4.num_batches_tracked"]) == 9
 
 
-def test_the_ledger_is_inherited_and_the_pair_of_the_newcomer_added(base):
+def test_the_ledger_is_inherited_and_the_pair_of_the_new_modality_added(base):
     old = load(base).ledger
     assert extend() == 0
     ledger = load("new/space").ledger
@@ -83,9 +83,9 @@ def test_the_report_says_what_was_kept(base, capsys):
     for pair, row in kept.items():
         assert row["before"] == row["after"] == cells[pair]
         assert row["equal"] is True
-    assert "### Kept from the space that was extended" in Path("new/benchmark/report.md").read_text()
-    assert "kept: vector → words: R@10" in (out := capsys.readouterr().out)
-    assert out.count("vectors equal to the bit") == 2
+    assert "### Retention: pairs of the space that was extended" in Path("new/benchmark/report.md").read_text()
+    assert "retention: vector → words: R@10" in (out := capsys.readouterr().out)
+    assert out.count("vectors bitwise identical") == 2
 
 
 def test_vectors_that_changed_would_be_said_to_have_changed(base):

@@ -4,8 +4,9 @@ import pytest
 from plain import ByHand, plain_batch, plain_space, quiet_trainer
 
 from bindspace.losses import contrastive, sigmoid
-from bindspace.settings.run import LossKind, LossSettings, OptimSettings, Pair
+from bindspace.settings.run import OptimSettings, Pair
 from bindspace.training import BindModule
+from bindspace.training.terms import InfoNceConfig, SiglipConfig
 
 STAR = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5)]
 ALL = {name: list(range(9)) for name in ("middle", "left", "right")}
@@ -20,19 +21,6 @@ def batches(count):
     return found
 
 
-class Rest:
-    """The batches from one on, as long as all of them: what a resumed run is given."""
-
-    def __init__(self, batches, start):
-        self.batches, self.start = batches, start
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __iter__(self):
-        return iter(self.batches[self.start :])
-
-
 def losses(module, given, folder, **changes):
     """Trains, and returns the loss of each step."""
     seen = []
@@ -41,8 +29,8 @@ def losses(module, given, folder, **changes):
     return seen
 
 
-def recipe(steps, **loss):
-    return BindModule(plain_space(), STAR, steps=steps, loss=LossSettings(**loss), optim=OptimSettings(lr=0.02))
+def recipe(steps, loss=None):
+    return BindModule(plain_space(), STAR, steps=steps, loss=loss or InfoNceConfig(), optim=OptimSettings(lr=0.02))
 
 
 def test_the_first_steps_have_the_losses_of_the_first_version(tmp_path):
@@ -55,10 +43,10 @@ def test_they_have_them_by_tiles_as_well(tmp_path, monkeypatch):
 
 
 def test_siglip_learns_a_bias_for_each_pair_by_tiles_or_not(tmp_path, monkeypatch):
-    settings = {"kind": LossKind.siglip, "temperature": 0.1, "bias": -2.0}
-    module = recipe(5, **settings)
+    loss = SiglipConfig(temperature=0.1, bias=-2.0)
+    module = recipe(5, loss)
     plain = losses(module, batches(5), tmp_path)
     for name in ("left", "right"):
         assert float(module.space.logit_bias("middle", name).detach()) not in (0.0, -2.0)
     monkeypatch.setattr(sigmoid, "PAYS", 2)
-    assert losses(recipe(5, **settings), batches(5), tmp_path) == pytest.approx(plain, rel=1e-4)
+    assert losses(recipe(5, loss), batches(5), tmp_path) == pytest.approx(plain, rel=1e-4)

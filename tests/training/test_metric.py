@@ -14,15 +14,16 @@ from bindspace.cli import main
 from bindspace.contract.errors import UserError
 from bindspace.losses import content_keys, info_nce
 from bindspace.modules.heads import WIDER
-from bindspace.settings.distillation import check_hubs
-from bindspace.settings.run import Hubs, LossSettings, Pair, Teach, TeachForm, TrainRun
+from bindspace.settings.run import Pair, TrainRun
 from bindspace.space.bundle import load
 from bindspace.training import BindModule
-from bindspace.training.distillation import Teacher
-from bindspace.training.references import Landmarks
-from bindspace.training.sides import Side
+from bindspace.training.named import HubnessConfig
+from bindspace.training.references import References
+from bindspace.training.terms import DistillationConfig, Target
+from bindspace.training.terms.batch import Step, TermBatch
 
-ASKED = ["modality.curve.head=metric", "loss.hubs.of=words", "loss.hubs.landmarks=20"]
+METRIC = ["modality.curve.head=metric", "modality.curve.bind.loss=learned_metric"]
+ASKED = [*METRIC, "callbacks=[hubness]", "callbacks.hubness.of=words", "callbacks.hubness.count=20"]
 HELD = {name: list(range(6)) for name in ("middle", "left", "right")}
 
 
@@ -35,7 +36,7 @@ def data(tmp_path, monkeypatch, install_toys):
 
 def test_the_pair_meets_the_pivot_in_the_metric_and_other_pairs_in_the_space(tmp_path):
     batch, configs = plain_batch(HELD, 6), {"left": Left(head=Head.metric)}
-    pairs, seen = [Pair(["middle", "left"]), Pair(["middle", "right"])], []
+    pairs, seen = [Pair(["middle", "left"], loss="learned_metric"), Pair(["middle", "right"])], []
     module = BindModule(plain_space(**configs), pairs, steps=1, freeze=["middle"])
     module.log = lambda name, value, **_: seen.append(float(value))
     space = plain_space(**configs)
@@ -54,9 +55,8 @@ def test_the_pair_meets_the_pivot_in_the_metric_and_other_pairs_in_the_space(tmp
 
 def test_what_is_brought_back_is_of_unit_length_in_the_space_whatever_the_map(tmp_path):
     batch = plain_batch(HELD, 6)
-    module = BindModule(
-        plain_space(left=Left(head=Head.metric)), [Pair(["middle", "left"])], steps=20, freeze=["middle"]
-    )
+    pairs = [Pair(["middle", "left"], loss="learned_metric")]
+    module = BindModule(plain_space(left=Left(head=Head.metric)), pairs, steps=20, freeze=["middle"])
     quiet_trainer(20, tmp_path).fit(module, datamodule=ByHand([[batch] * 20]))
     space, head = module.space, module.space.towers["left"].head
     space.train()
@@ -80,11 +80,16 @@ def test_what_is_brought_back_is_of_unit_length_in_the_space_whatever_the_map(tm
         ({"right": Right(head=Head.metric)}, ["left", "right"], ["left"]),
     ],
 )
-def test_it_needs_a_pivot_that_stands_still(configs, pair, freeze):
+def test_it_needs_a_frozen_pivot(configs, pair, freeze):
     (name,) = configs
-    sentence = f"modality.{name}.head=metric: {name} learns to meet a pivot that stands still, and in the pair"
+    sentence = f"modality.{name}: bind.loss=learned_metric needs head=metric and a frozen pivot in the pair"
     with pytest.raises(UserError, match=sentence):
-        BindModule(plain_space(**configs), [Pair(pair)], steps=1, freeze=freeze)
+        BindModule(plain_space(**configs), [Pair(pair, loss="learned_metric")], steps=1, freeze=freeze)
+
+
+def test_a_head_that_learns_a_metric_needs_the_loss_that_knows_it():
+    with pytest.raises(UserError, match=r"modality\.left: head=metric needs bind\.loss=learned_metric"):
+        BindModule(plain_space(left=Left(head=Head.metric)), [Pair(["middle", "left"])], steps=1, freeze=["middle"])
 
 
 def test_a_modality_that_has_learned_its_metric_stands_still_in_any_pair(tmp_path):
@@ -105,7 +110,7 @@ def test_the_hubs_are_taken_off_and_on_record_as_unpaired_once(data):
     assert space.ledger.status("curve", "words") == "emergent"
     head = space.towers["curve"].head
     assert head.hubs.abs().max() > 0
-    assert train_star(ASKED[0], out="without") == 0
+    assert train_star(*METRIC, out="without") == 0
     other = load("without/space")
     assert other.ledger.unpaired_steps("curve", "words") == 0
     assert other.towers["curve"].head.hubs.abs().max() == 0
@@ -113,7 +118,8 @@ def test_the_hubs_are_taken_off_and_on_record_as_unpaired_once(data):
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(data):
-    teach = "teach=[{of: [curve,words], form: proxy, landmarks: 9},{of: [curve,words], form: sample, landmarks: 9}]"
+    term = "{use: distillation, of: [curve,words], count: 9, target: "
+    teach = f"terms=[{term}proxy}},{term}sample}}]"
     more = [*ASKED, teach, "trainer.val_every=2", "data.val_fraction=0.2"]
     assert train_star(*more, out="whole") == 0
     with killed_after(3):  # two of the first stage, and the third step of the second
@@ -122,11 +128,11 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(data):
     first, second = (load(f"{out}/space") for out in ("whole", "cut"))
     assert all(torch.equal(x, second.state_dict()[name]) for name, x in first.state_dict().items())
     assert first.ledger.summary()["pairs"] == second.ledger.summary()["pairs"]
-    assert first.ledger.unpaired_steps("curve", "words") == 13  # six of each form, and the hubs
+    assert first.ledger.unpaired_steps("curve", "words") == 7  # six of both terms, and the hubness correction
 
 
 def test_how_often_it_is_validated_changes_no_weight(data):
-    teach = "teach=[{of: [curve,words], form: sample, landmarks: 9}]"
+    teach = "terms=[{use: distillation, of: [curve,words], target: sample, count: 9}]"
     for every in (0, 2):
         assert train_star(*ASKED, teach, f"trainer.val_every={every}", out=f"every{every}") == 0
     first, second = (load(f"every{every}/space").state_dict() for every in (0, 2))
@@ -135,41 +141,44 @@ def test_how_often_it_is_validated_changes_no_weight(data):
 
 def test_what_cannot_be_is_refused_before_anything_is_trained(data, capsys):
     for changes, said in (
-        (["loss.hubs.of=word"], "unknown modality in loss.hubs.of 'word': did you mean 'words'?"),
-        (["loss.hubs.of=vector"], "loss.hubs.of=vector: it is the pivot itself"),
-        (["loss.hubs.weight=2"], "loss.hubs.weight: expected more than 0 and at most 1, got 2.0"),
-        (["loss.hubs.landmarks=1"], "loss.hubs.landmarks: expected 2 or more, or 0 for all, got 1"),
-        (["modality.words.head=metric"], "modality.words.head=metric: words learns to meet a pivot that stands still"),
+        (["callbacks.hubness.of=word"], "unknown modality in callbacks.hubness.of 'word': did you mean 'words'?"),
+        (["callbacks.hubness.of=vector"], "callbacks.hubness.of=vector: it is the pivot itself"),
+        (["callbacks.hubness.weight=2"], "callbacks.hubness.weight: expected more than 0 and at most 1, got 2.0"),
+        (["callbacks.hubness.count=1"], "callbacks.hubness.count: expected 2 or more, or 0 for all, got 1"),
+        (["modality.words.head=metric"], "modality.words: head=metric needs bind.loss=learned_metric"),
     ):
         assert train_star(*ASKED, *changes) == 2
         assert said in capsys.readouterr().err
     assert train_star(*ASKED, stages="stages=[{name: joint, steps: 3}]") == 2
-    assert "in the pair vector-curve none does: bind it in a later stage that freezes vector" in capsys.readouterr().err
+    assert "a frozen pivot in the pair vector-curve: freeze vector in that stage" in capsys.readouterr().err
 
 
-def test_hubs_without_a_metric_have_no_effect_and_that_is_said():
-    run = TrainRun(pivot="middle", modality={"middle": Middle(), "left": Left()}, loss=LossSettings(hubs=Hubs("left")))
-    with pytest.warns(UserWarning, match="loss.hubs.of=left has no effect: no head learns a metric"):
-        check_hubs(run)
+def test_hubness_without_a_metric_has_no_effect_and_that_is_said():
+    run = TrainRun(pivot="middle", modality={"middle": Middle(), "left": Left()})
+    with pytest.warns(UserWarning, match="callbacks.hubness has no effect: no head learns a metric"):
+        HubnessConfig(of="left").check(run)
 
 
-@pytest.mark.parametrize("form", list(TeachForm))
-def test_what_is_taught_is_met_where_it_belongs(form):
-    """Proxies stand in for the pivot, in the metric; landmarks are points of the space."""
+@pytest.mark.parametrize("target", list(Target))
+def test_what_is_distilled_is_met_where_it_belongs(target, tmp_path):
+    """Proxies stand in for the pivot, in the metric; reference vectors are points of the space."""
     batch, space = plain_batch(HELD, 6), plain_space(left=Left(head=Head.metric))
-    head = space.towers["left"].head
     marks_MD = F.normalize(torch.randn(9, 4, generator=torch.Generator().manual_seed(1)), dim=1)
-    sharp = {"temperature": 1e-3, "learner_temperature": 0.5}  # the nearest landmark, and no other
-    marks = Landmarks("right", marks_MD, np.zeros((9, 32), np.uint8))
-    given = Teacher(Teach(["left", "right"], form=form, **sharp), "middle", marks, head)
+    sharp = {"temperature": 1e-3, "student_temperature": 0.5}  # the nearest reference vector, and no other
+    terms = [DistillationConfig(of=["left", "right"], target=target, count=0, **sharp)]
+    given = {"right": References("right", marks_MD, np.zeros((9, 32), np.uint8))}
+    pairs = [Pair(["middle", "left"], loss="learned_metric")]
+    module = BindModule(space, pairs, steps=1, freeze=["middle", "right"], terms=terms, references=given).train()
+    head = space.towers["left"].head
     with torch.no_grad():
-        sides = {name: Side(space(name, batch.inputs[name]), batch.digests[name]) for name in ("left", "middle")}
-        a, x = sides["left"].z_BD, sides["middle"].z_BD
+        a, x = (space(name, batch.inputs[name]) for name in ("left", "middle"))
         nearest = marks_MD[(x @ marks_MD.T).argmax(1)]
         u = F.normalize(head.back(a), dim=1)
         keys = {"keys_a": content_keys(batch.digests["left"]), "keys_b": content_keys(batch.digests["middle"])}
         expected = {
-            TeachForm.proxy: info_nce(a, head.met(nearest), 2.0, **keys),
-            TeachForm.sample: info_nce(u, nearest, 2.0, **keys),
+            Target.proxy: info_nce(a, head.met(nearest), 2.0, **keys),
+            Target.sample: info_nce(u, nearest, 2.0, **keys),
         }
-        assert float(given.loss(sides, batch, [6])) == pytest.approx(float(expected[form]), rel=1e-3)
+        step = Step(batch, {"left": a, "middle": x}, space, ["middle", "left"])
+        door = TermBatch(step, ["middle", "left"], given, "s", False)
+        assert float(module.listed[1].term(door)) == pytest.approx(float(expected[target]), rel=1e-3)

@@ -7,8 +7,9 @@ from plain import ByHand, Left, Middle, Right, plain_batch, plain_space, quiet_t
 from bindspace import Tune
 from bindspace.contract.errors import UserError
 from bindspace.losses import info_nce
-from bindspace.settings.run import LossSettings, OptimSettings, Pair
+from bindspace.settings.run import OptimSettings, Pair
 from bindspace.training import BindModule
+from bindspace.training.terms import InfoNceConfig
 
 STAR = [Pair(["middle", "left"]), Pair(["middle", "right"], weight=0.5, temperature=0.2)]
 ALL = {name: list(range(6)) for name in ("middle", "left", "right")}
@@ -108,7 +109,7 @@ def test_a_modality_has_its_own_learning_rate():
 
 def test_a_fixed_temperature_stays_and_a_learned_one_keeps_its_minimum(tmp_path):
     pairs = [Pair(["middle", "left"], temperature=0.3, learned=False), Pair(["middle", "right"], temperature=0.101)]
-    loss, optim = LossSettings(min_temperature=0.1), OptimSettings(lr=0.5)
+    loss, optim = InfoNceConfig(min_temperature=0.1), OptimSettings(lr=0.5)
     module = BindModule(plain_space(), pairs, steps=8, loss=loss, optim=optim)
     batches = [plain_batch(ALL, 6)] * 8
     fit(module, batches, tmp_path)

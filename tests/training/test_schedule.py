@@ -49,7 +49,7 @@ def test_a_pair_that_no_stage_trains_is_named():
 
 def test_a_stage_that_freezes_all_its_members_is_refused():
     stages = [StageSettings("joint", 10), StageSettings("again", 10, ["all"], ["done"])]
-    with pytest.raises(UserError, match=r"in stage 'again' both towers of .* stand still: nothing is left to train"):
+    with pytest.raises(UserError, match=r"in stage 'again' both towers of .* are frozen: nothing is left to train"):
         resolve(stages, STAR, "image", HOLDS, [1.0] * 3)
 
 
@@ -66,17 +66,17 @@ def test_the_learning_rate_rises_to_one_and_falls_to_zero():
 def test_pairs_of_two_towers_that_stand_still_are_left_out_of_a_stage_with_a_word():
     joint = StageSettings("joint", 10)
     stages = [StageSettings("only", 5, ["image-text"]), StageSettings("joint", 10, ["all"], ["image", "text"])]
-    with pytest.warns(UserWarning, match="both towers of image-text stand still: the pair is left out"):
+    with pytest.warns(UserWarning, match="both towers of image-text are frozen: the pair is left out"):
         (stage,) = resolve(stages, STAR, "image", HOLDS, [1.0] * 3)[1:]
     assert [pair.of for pair in stage.pairs] == [["image", "audio"], ["image", "depth"]]
-    with pytest.raises(UserError, match="in stage 'joint' both towers of image-text stand still: nothing is left"):
+    with pytest.raises(UserError, match="in stage 'joint' both towers of image-text are frozen: nothing is left"):
         resolve([joint], STAR[:1], "image", HOLDS, [1.0] * 3, {"image", "text"})
 
 
 def test_a_pair_that_stands_still_in_every_stage_is_missed():
     stage = StageSettings("joint", 10, ["all"], ["image", "text"])
     with (
-        pytest.warns(UserWarning, match="image-text stand still"),
+        pytest.warns(UserWarning, match="image-text are frozen"),
         pytest.raises(UserError, match="no stage trains image-text"),
     ):
         resolve([stage], STAR, "image", HOLDS, [1.0] * 3)

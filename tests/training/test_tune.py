@@ -20,7 +20,7 @@ from bindspace.settings.run import OptimSettings, Pair
 from bindspace.space.merging import plain_state
 from bindspace.space.space import Space, Tower
 from bindspace.training import BindModule
-from bindspace.training.callbacks import SaveLast, Validate
+from bindspace.training.callbacks import KeepBest, SaveLast
 from bindspace.training.freezing import never_moved, set_trainable, tensor_hashes
 from bindspace.training.groups import layer_factors
 
@@ -136,9 +136,9 @@ def test_layers_that_take_no_useful_adapter_are_left_out():
         (
             lambda: nn.EmbeddingBag(4, 4),
             Lora(rank=2),
-            r"its encoder has no layer that takes an adapter: set here.rank=0",
+            r"its encoder has no layer that supports an adapter: set here.rank=0",
         ),
-        (Attending, Lora(rank=2, dropout=0.1), r"here.dropout=0.1: attention keeps its projections in one tensor"),
+        (Attending, Lora(rank=2, dropout=0.1), r"here.dropout=0.1: attention has its projections in one tensor"),
         (Attending, Lora(rank=2, targets=["each"]), r"here.targets: unknown layer 'each'.*attention, last, near\)"),
     ],
 )
@@ -152,7 +152,7 @@ def test_what_cannot_be_adapted_is_one_sentence(encoder, lora, sentence):
     ("tune", "sentence"),
     [
         (Tune(unfreeze_last=1), r"here.unfreeze_last=1 has no effect: add here.freeze=true"),
-        (Tune(freeze=True, lora=Lora(rank=2)), r"here.freeze=true leaves no adapter to train"),
+        (Tune(freeze=True, lora=Lora(rank=2)), r"here.freeze=true would freeze the adapters"),
         (Tune(layer_decay=1.5), r"here.layer_decay: expected more than 0 and at most 1, got 1.5"),
         (Tune(lora=Lora(rank=-1)), r"here.lora.rank: expected 0 or more, got -1"),
         (Tune(lora=Lora(dropout=1.0)), r"here.lora.dropout: expected a share from 0 to below 1, got 1.0"),
@@ -431,13 +431,11 @@ def test_only_what_comes_from_a_file_is_left_out():
     assert set(never_moved(space, [{"middle"}], loaded=["middle"])) == whole
 
 
-def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place(monkeypatch):
+def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place():
     space = from_file(freeze=True)
     module = module_of(space, given_of(space))
-    module.write = lambda metrics: None
-    monkeypatch.setattr("bindspace.training.callbacks.validate", lambda space, pools, caches: {"val/r": 0.5})
-    best = Validate({}, 1, "val/r")
-    best._measure(module)
+    best = KeepBest("val/r")
+    best.on_validation_end(SimpleNamespace(callback_metrics={"val/r": 0.5}), module)
     kept = best.state_dict()["weights"]
     assert set(space.state_dict()) - set(kept) == {f"towers.{name}" for name in module.rebuilt} != set()
     before = state(module)

@@ -53,19 +53,20 @@ def test_a_stage_trains_on_batches_of_its_own_size():
 
 
 def test_a_trained_pair_chooses_in_the_stage_that_trains_it_and_is_recorded(monkeypatch):
-    from bindspace.training import callbacks
+    from bindspace.training import module
+    from bindspace.training.callbacks import KeepBest
 
-    given = iter([0.5, 0.9, 0.1])
-    validate, kept = callbacks.validate, []
+    given, kept, recalls, end = iter([0.5, 0.9, 0.1]), [], module.recalls, KeepBest.on_validation_end
 
-    def told(space, pools, batch_size=128, caches=None):
-        found = validate(space, pools, batch_size, caches)
-        if "val/vector-curve/r10" in found:
-            found["val/vector-curve/r10"] = next(given)
-            kept.append({name: tensor.clone() for name, tensor in space.state_dict().items()})
-        return found
+    def told(parts, a, b):
+        return recalls(parts, a, b) | ({"r10": next(given)} if "curve" in (a, b) else {})
 
-    monkeypatch.setattr(callbacks, "validate", told)
+    def keep(self, trainer, module):
+        kept.append({name: tensor.clone() for name, tensor in module.space.state_dict().items()})
+        end(self, trainer, module)
+
+    monkeypatch.setattr(module, "recalls", told)
+    monkeypatch.setattr(KeepBest, "on_validation_end", keep)
     assert train("trainer.val_every=2", "trainer.keep_best=val/curve-vector/r10") == 0
     space = load("run/space")
     assert space.ledger.selected_on == ["val/vector-curve/r10"]
@@ -94,3 +95,54 @@ def test_suite_none_leaves_the_test_pools_for_later():
     later = ["space=run/space", "data.test=[{path: val}]", "benchmark.permutations=20", "out=report"]
     assert main(["benchmark", *later]) == 0
     assert len(json.loads(Path("report/report.json").read_text())["pairs"]) == 6
+
+
+def test_of_a_pair_no_more_events_are_validated_than_is_said_and_whole_groups(tmp_path, install_toys):
+    from bindspace import Source
+    from bindspace.data import Manifest, ValidationBatches
+
+    write_examples(tmp_path / "many", 4, 40, ["vector", "words"])
+    manifest = Manifest.load(Source("many"), ["vector", "words"])
+    for number, row in enumerate(manifest.rows):
+        row["group"] = f"g{number // 5}"
+    configs = {"vector": install_toys.VectorConfig(), "words": install_toys.WordsConfig()}
+    pairs = [("vector", "words"), ("vector", "curve")]
+    given = ValidationBatches([manifest], configs, pairs, 8, 22, 0)
+    ids = [name for i in range(len(given)) for name in given[i].ids]
+    assert (len(ids), given.measured) == (20, [("vector", "words")])
+    groups = {row["id"]: row["group"] for row in manifest.rows}
+    assert all(sum(groups[name] == group for name in ids) == 5 for group in {groups[name] for name in ids})
+    shares = [ValidationBatches([manifest], configs, pairs, 8, 22, 0, rank, 2) for rank in range(2)]
+    assert [len(share) for share in shares] == [2, 2]
+    assert sorted(name for share in shares for i in range(2) for name in share[i].ids) == sorted(ids)
+
+
+def test_early_stopping_of_lightnings_own_ends_a_fit_of_ones_own_on_a_validation_metric(tmp_path, install_toys):
+    import lightning as L
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    from bindspace import BindData, BindModule, Pair, Source, Space
+    from bindspace.settings import DataSettings
+
+    configs = {"vector": install_toys.VectorConfig(), "words": install_toys.WordsConfig()}
+    pairs, settings = [Pair(["vector", "words"])], DataSettings(batch=8, workers=0, val_fraction=0.2)
+    data = BindData(configs, [Source("vw")], None, pairs, settings, steps=40)
+    module = BindModule(Space(configs, 4, "vector"), pairs, steps=40)
+    stop = EarlyStopping("val/vector-words/r10", mode="max", patience=1, min_delta=2.0)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = L.Trainer(
+        max_steps=40, max_epochs=-1, accelerator="cpu", callbacks=[stop], val_check_interval=4, num_sanity_val_steps=0,
+        check_val_every_n_epoch=None, enable_model_summary=False, default_root_dir=tmp_path, **quiet,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    assert trainer.global_step == 8  # nothing can be better by two than the first
+    assert 0 <= float(trainer.callback_metrics["val/vector-words/r1"]) <= 1
+
+
+def test_a_stage_that_has_ended_stays_so_on_resume(tmp_path):
+    assert train() == 0
+    before = {name: tensor.clone() for name, tensor in load("run/space").state_dict().items()}
+    checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert (checkpoint["stage"], checkpoint["stage_ended"]) == (1, True)
+    assert main(["train", "run=run", "stages.1.steps=50"]) == 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in load("run/space").state_dict().items())

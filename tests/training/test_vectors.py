@@ -164,9 +164,11 @@ def test_a_cache_given_by_name_that_does_not_fit_is_refused(manifest, tmp_path):
     cached(new_space(), manifest, tmp_path / "c")
     (given,) = (tmp_path / "c").iterdir()
     cached(new_space(), manifest, given)
-    with pytest.raises(UserError, match=r"made with another tower than mark has here, and cannot be used: give the fo"):
+    with pytest.raises(
+        UserError, match=r"computed with another tower than mark has here, and cannot be used: give the fo"
+    ):
         cached(new_space(seed=1), manifest, given)
-    with pytest.raises(UserError, match=r"made with another preparation than mark has here"):
+    with pytest.raises(UserError, match=r"computed with another preparation than mark has here"):
         cached(new_space(shift=2.0), manifest, given)
 
 
@@ -242,6 +244,6 @@ def test_a_worker_maps_the_same_files(manifest, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(manifest, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match=r"cannot write into .*: .*file is no folder"):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match=r"cannot write into .*: .*file is not a folder"):
         cached(new_space(), manifest, tmp_path / "file")

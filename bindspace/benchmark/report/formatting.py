@@ -1,4 +1,4 @@
-"""How reports write a share, an interval and a table."""
+"""Formats shares, intervals and tables for reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a GitHub table: the first column to the left, the others to the right."""
+    """Lines of a GitHub table: the first column left-aligned, the others right-aligned."""
     ruler = ["---", *("---:" for _ in header[1:])]
     return ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (header, ruler, *rows)]
 
@@ -23,12 +23,12 @@ def interval(ends: Sequence[float]) -> str:
 
 
 def beside_status(report: Mapping[str, Any]) -> str:
-    """What the ledger says beside the statuses, by pair and of the whole; empty where it says nothing more."""
+    """Details from the ledger that the statuses do not show, per pair and overall; empty if there are none."""
     cells = {"-".join(sorted((cell["query"], cell["gallery"]))): cell for cell in report["pairs"]}  # without direction
     found = [f"{pair}: {', '.join(words)}" for pair, cell in cells.items() if (words := list(_told(cell)))]
     chose = dict.fromkeys(metric for cell in cells.values() for metric in cell["selected_on"] or [])
     found += [f"selected on {', '.join(chose)}"] if chose else []
-    return f"On record beside the status: {'; '.join(found)}." if found else ""
+    return f"Also in the ledger: {'; '.join(found)}." if found else ""
 
 
 def _told(cell: Mapping[str, Any]) -> Iterator[str]:

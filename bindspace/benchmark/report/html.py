@@ -1,6 +1,6 @@
-"""report.html: one page that opens offline, with the matrix, each cell's best and worst answers, and the map.
+"""report.html: one page that opens offline, with the matrix, each cell's best and worst queries, and the map.
 
-Nothing in it is fetched: style, script, pictures and sounds are inside, and a content security policy says so.
+Nothing is fetched: style, script, pictures and sounds are embedded, and a content security policy enforces it.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 EXAMPLES = 2  # best and worst queries of each cell
-FOUND = 3  # answers shown of each
-POINTS = 200  # items of a modality on the map
+FOUND = 3  # results shown for each query
+POINTS = 200  # items per modality on the map
 SIDE = 160  # pixels of a picture, at most
 TEXT = 300  # characters of a value
 WORDS = {
-    "unknown": "No ledger, or not of these weights: nothing can be said of what was trained.",
-    "trained": "The two gave gradient as a pair, here or in an ancestor.",
-    "declared-trained": "Whoever brought the weights says that the two were trained together.",
-    "unlinked": "No way of trained pairs leads from one to the other: chance is expected.",
-    "bridged": "Never a pair, but some media of a third modality were trained with both.",
-    "emergent": "Never trained together, on record.",
-    "declared-emergent": "Never trained together, as far as declarations go.",
+    "unknown": "There is no ledger for these weights: it is unknown which pairs were trained.",
+    "trained": "The pair contributed to the loss, in this run or in an ancestor.",
+    "declared-trained": "The source of the pretrained weights declares that the pair was trained.",
+    "unlinked": "No path of trained pairs connects the two modalities: chance level is expected.",
+    "bridged": "The pair was never trained, but some media of a third modality were trained with both.",
+    "emergent": "The pair was never trained, according to the ledger.",
+    "declared-emergent": "The pair was never trained, according to declarations for the pretrained weights.",
 }
 
 
 class Gallery:
-    """Puts what a page shows of a pool into `items`, each once: its picture, its sound or its text, by a short id."""
+    """Collects in `items` what the page shows of a pool, each item once under a short id: picture, sound or text."""
 
     def __init__(self, name: str, pool: Pool, items: dict[str, dict[str, str]]) -> None:
         self.name, self.pool, self.items = name, pool, items
 
     def add(self, name: str, index: int) -> str:
-        """The id of an item, which is made ready if it is new."""
+        """The id of an item; a new item is rendered first."""
         key = f"{self.name}/{name}/{index}"
         if key not in self.items:
             config, sample = self.pool.configs[name], self.pool.shown(name, index)
@@ -57,7 +57,7 @@ class Gallery:
             if config.cell is Cell.value:
                 item = self.pool.items[name][index]
                 shown["words"] = str(self.pool.columns[item.source][name].cells[item.cell])[:TEXT]
-            elif type(config).show is not ModalityConfig.show:  # a plugin need not say how its samples look
+            elif type(config).show is not ModalityConfig.show:  # `show` is optional in a plugin
                 shown["picture"] = _picture(config.show(sample))
             if (sound := config.play(sample)) is not None:
                 shown["sound"] = f"data:{sound[1]};base64,{base64.b64encode(sound[0]).decode()}"
@@ -66,7 +66,7 @@ class Gallery:
 
 
 def examples(kept: Kept, gallery: Gallery) -> dict[str, list[dict[str, Any]]]:
-    """By `query>gallery` the queries that find their answer best and worst, with what they find."""
+    """The queries with the best and worst ranks of each `query>gallery`, with their first results."""
     return {
         f"{a}>{b}": _of_cell(kept.sides[a], kept.sides[b], kept.ranks[f"{a}>{b}"][0], gallery)
         for a, b in permutations(kept.sides, 2)
@@ -95,9 +95,9 @@ def _of_cell(query: Side, other: Side, rank: Tensor, gallery: Gallery) -> list[d
 
 
 def space_map(sides: Mapping[str, Side], pool: Pool, method: str = "pca") -> dict[str, Any]:
-    """Points of up to 200 items of each modality in the plane: the two main axes, or openTSNE's layout.
+    """Points of up to 200 items per modality in the plane: the first two principal components, or openTSNE's layout.
 
-    Raises `UserError` where openTSNE is asked for and not installed.
+    Raises `UserError` if openTSNE is requested but not installed.
     """
     vectors, owner, labels = [], [], []
     for number, side in enumerate(sides.values()):
@@ -111,7 +111,7 @@ def space_map(sides: Mapping[str, Side], pool: Pool, method: str = "pca") -> dic
     points = [
         [round(x, 4), round(y, 4), each, label] for (x, y), each, label in zip(placed, owner, labels, strict=True)
     ]
-    return {"modalities": list(sides), "words": f"{words} Up to {POINTS} items of each modality.", "points": points}
+    return {"modalities": list(sides), "words": f"{words} Up to {POINTS} items per modality.", "points": points}
 
 
 def _pca(vectors_ND: Tensor) -> tuple[Tensor, str]:
@@ -121,7 +121,7 @@ def _pca(vectors_ND: Tensor) -> tuple[Tensor, str]:
     plane = u[:, :2] * s[:2]
     if plane.shape[1] < 2:
         plane = torch.cat([plane, torch.zeros(len(plane), 2 - plane.shape[1], dtype=plane.dtype)], 1)
-    return plane.float(), f"The two main axes (PCA), which hold {100 * share:.0f} % of the variance."
+    return plane.float(), f"The first two principal components (PCA), {100 * share:.0f} % of the variance."
 
 
 def _tsne(vectors_ND: Tensor) -> tuple[Tensor, str]:
@@ -133,11 +133,11 @@ def _tsne(vectors_ND: Tensor) -> tuple[Tensor, str]:
         raise UserError("benchmark.map=tsne needs openTSNE: pip install 'bindspace[map]', or map=pca") from error
     perplexity = min(30.0, (len(vectors_ND) - 1) / 3)
     plane = TSNE(perplexity=perplexity, metric="cosine", random_state=0).fit(vectors_ND.numpy())
-    return torch.tensor(plane[:].copy()).float(), "t-SNE by cosine: neighbourhoods mean something, distances do not."
+    return torch.tensor(plane[:].copy()).float(), "t-SNE (cosine): neighbourhoods are meaningful, distances are not."
 
 
 class Page:
-    """What report.html shows beside the figures: examples of every cell, and a map of every pool."""
+    """Content of report.html beside the results: examples of every cell, and a map of every pool."""
 
     def __init__(self, method: str = "pca") -> None:
         self.method = method
@@ -146,12 +146,12 @@ class Page:
         self.maps: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, pool: Pool, kept: Kept) -> None:
-        """Takes up a pool that was measured: its ranks tell which items are shown."""
+        """Adds a measured pool; its ranks decide which items are shown."""
         self.examples[name] = examples(kept, Gallery(name, pool, self.items))
         self.maps[name] = space_map(kept.sides, pool, self.method)
 
     def render(self, reports: Mapping[str, Mapping[str, Any]]) -> str:
-        """The page for these reports by the pool's name."""
+        """The page for these reports, keyed by the pool's name."""
         pools = {
             name: {key: value for key, value in report.items() if key != "pools"}
             | {"examples": self.examples.get(name, {})}
@@ -161,7 +161,7 @@ class Page:
         parts = {
             "/*CSS*/": (PAGE / "report.css").read_text(encoding="utf-8"),
             "/*JS*/": (PAGE / "report.js").read_text(encoding="utf-8"),
-            "/*DATA*/": data.replace("<", "\\u003c"),  # no value can end the script element
+            "/*DATA*/": data.replace("<", "\\u003c"),  # so that no value ends the script element
         }
         page = (PAGE / "report.html").read_text(encoding="utf-8")
         for mark, text in parts.items():

@@ -1,4 +1,4 @@
-"""The whole benchmark as one picture: rows ask, columns answer, cells say how often the first ten held the answer."""
+"""The retrieval matrix as a heat map: rows are query modalities, columns gallery modalities, cells are recall@k."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FRAME = "#d9480f"  # of emergent cells: no colour of the scale
+FRAME = "#d9480f"  # of emergent cells: not a colour of the scale
 PAPER = "#ffffff"
 INK = "#1f2328"
 
@@ -25,7 +25,7 @@ def matrix_png(report: Mapping[str, Any]) -> bytes:
 
 
 def draw_matrix(report: Mapping[str, Any]) -> Figure:
-    """The heat map as a matplotlib figure, made without pyplot, so that nothing global is touched."""
+    """The heat map as a matplotlib figure, made without pyplot, so that no global state changes."""
     from matplotlib.figure import Figure
 
     names = list(report["protocol"]["modalities"])
@@ -60,7 +60,7 @@ def _draw_cells(axes: Axes, report: Mapping[str, Any], names: list[str]) -> None
 
 
 def _mark(axes: Axes, x: int, y: int, status: str, dark: bool) -> None:
-    """Emergent cells are framed, trained ones hatched, the others named in a word."""
+    """Emergent cells are framed, trained cells hatched; other cells are labelled with their status."""
     from matplotlib.patches import Rectangle
 
     inner = (x - 0.45, y - 0.45)
@@ -88,8 +88,8 @@ def _draw_axes(axes: Axes, names: list[str]) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=11)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("... find its partner among these", fontsize=10, color="#57606a", labelpad=8)
-    axes.set_ylabel("given one of these ...", fontsize=10, color="#57606a", labelpad=8)
+    axes.set_xlabel("gallery modality", fontsize=10, color="#57606a", labelpad=8)
+    axes.set_ylabel("query modality", fontsize=10, color="#57606a", labelpad=8)
     axes.tick_params(length=0, colors=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -103,21 +103,21 @@ def _draw_words(figure: Figure, axes: Axes, report: Mapping[str, Any]) -> None:
     low, high = (f"{100 * value:.2g}" for value in (min(levels), max(levels)))
     by_chance = low if low == high else f"{low}–{high}"
     figure.suptitle(
-        f"How often the right one is among the first {k}, in %\n"
-        f"R@{k} on {report['protocol']['pool']} events; by chance {by_chance} %",
+        f"Retrieval matrix: R@{k} in %\n{report['protocol']['pool']} events; chance {by_chance} %",
         fontsize=12,
         color=INK,
     )
     statuses = {cell["status"] for cell in report["pairs"]}
     handles = []
     if statuses & set(EMERGENT):
-        solid = "never trained together: emergent" + (" (dashed: see the word)" if statuses & set(EMERGENT[1:]) else "")
+        dashed = " (dashed: see the label)" if statuses & set(EMERGENT[1:]) else ""
+        solid = f"never trained together: emergent{dashed}"
         handles.append(Patch(facecolor="none", edgecolor=FRAME, linewidth=2.2, label=solid))
     if statuses & set(TRAINED):
         handles.append(
             Patch(facecolor="#d8eef0", edgecolor="#8a9aa0", hatch="///", linewidth=0, label="trained together")
         )
-    handles.append(Patch(facecolor="none", edgecolor="none", label="small figures: 95 % interval"))
+    handles.append(Patch(facecolor="none", edgecolor="none", label="small numbers: 95 % interval"))
     figure.legend(
         handles=handles,
         loc="outside lower center",

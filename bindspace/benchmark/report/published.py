@@ -1,4 +1,4 @@
-"""How a table of published results is written: theirs, ours, how far to believe ours, and why a row is blank."""
+"""Formats the table of published results: published and measured values, intervals, and reasons for blank rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bindspace.benchmark.report.formatting import interval, percent, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-HEADER = ["data set", "task", "metric", "published", "ours", "95 %", "chance", "asked", "missing", "status"]
+HEADER = ["data set", "task", "metric", "published", "ours", "95 %", "chance", "n", "missing", "status"]
 READ = """\
-In %. Published: the figure of the source below. Ours: this space on the files that are there; `missing` counts the
-events of the data set whose files are not, so a figure on fewer of them is not the published protocol. Asked: samples
-that were classified, or queries. 95 % intervals are conditional on these weights. Status: what the ledger says of the
-two modalities."""
+In %. Published: the result of the source below. Ours: this space on the files that are available; `missing` counts the
+events of the data set whose files are absent: with missing events, the result does not follow the published protocol.
+n: samples that were classified, or queries. 95 % intervals are conditional on these weights. Status: what the ledger
+records of the two modalities."""
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
@@ -36,10 +36,10 @@ def render_markdown(report: Mapping[str, Any]) -> str:
 
 
 def print_table(report: Mapping[str, Any], console: Console) -> None:
-    """The table on the terminal, and below it why rows are blank."""
+    """Prints the table, and below it the reasons for blank rows."""
     from rich.table import Table
 
-    columns = HEADER if console.width >= 110 else [name for name in HEADER if name not in ("95 %", "asked", "status")]
+    columns = HEADER if console.width >= 110 else [name for name in HEADER if name not in ("95 %", "n", "status")]
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for number, heading in enumerate(columns):
         shown.add_column(heading, justify="left" if number < 3 else "right", no_wrap=True)
@@ -55,11 +55,11 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     theirs = [cell["dataset"], f"{cell['query']} → {cell['gallery']}", cell["metric"], percent(cell["published"])]
     if cell["blank"]:
         return [*theirs, *[""] * (len(HEADER) - len(theirs))]
-    figures = [percent(cell["ours"]), interval(cell["ci95"]), percent(cell["chance"])]
-    return [*theirs, *figures, str(cell["n"]), str(cell["left_out"]), cell["status"]]
+    results = [percent(cell["ours"]), interval(cell["ci95"]), percent(cell["chance"])]
+    return [*theirs, *results, str(cell["n"]), str(cell["left_out"]), cell["status"]]
 
 
 def _blank(cells: list[Mapping[str, Any]]) -> Iterator[str]:
-    """Why rows are blank, a line for each reason of a task."""
+    """Reasons for blank rows, one line for each reason of a task."""
     tasks = ((cell, f"{cell['dataset']}, {cell['query']} → {cell['gallery']}") for cell in cells if cell["blank"])
     yield from dict.fromkeys(f"{task}: {'failed: ' if cell['failed'] else ''}{cell['blank']}" for cell, task in tasks)

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: report.json for programs, report.md for papers, matrix.png, and a table on the terminal."""
+"""Output of a benchmark: report.json for programs, report.md for papers, matrix.png, and a table on the terminal."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 MAIN = "main"
 READ = """\
-R@k: share of queries with a right answer among the first k of the gallery, ties counted against the space; 95 %
-intervals are conditional on these weights. Chance: a random ranking. Shuffled: the same scores with query and gallery
-events paired at random; it must sit on chance. p: one-sided, by permutation of the pairing at R@{k}, after Holm over
-the pairs that were never trained. The ledger records which pairs the weights have seen; it does not prove it."""
+R@k: share of queries with a correct item among the first k of the gallery, ties counted against the space; 95 %
+intervals are conditional on these weights. Chance: a random ranking. Lift: R@k over chance. Shuffled: the same scores
+with query and gallery events paired at random; it must be at chance level. p: one-sided, by permutation of the pairing
+at R@{k}, after Holm over the pairs that were never trained. The ledger records which pairs the weights have seen; it
+does not prove it."""
 
 
 def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def join_pools(reports: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def top_pool(reports: Mapping[str, Any]) -> str:
-    """The pool whose report stands on top: `main`, or the first."""
+    """The pool whose report comes first: `main`, or the first in the list."""
     return MAIN if MAIN in reports else next(iter(reports))
 
 
@@ -102,24 +103,24 @@ def _pool_lines(title: str, report: Mapping[str, Any]) -> list[str]:
     if report.get("retention"):
         header = ["query → gallery", *(f"R@{k}, before → after" for k in protocol["k"]), "vectors"]
         kept = (_retention_row(row) for row in report["retention"])
-        lines += ["", "### Kept from the space that was extended", "", *table(header, kept)]
+        lines += ["", "### Retention: pairs of the space that was extended", "", *table(header, kept)]
     return [*lines, *further_lines(report)]
 
 
 def _left_out(protocol: Mapping[str, Any]) -> str:
     return (
-        f"Left out because a modality was missing: {protocol['left_out']} events; unreadable cells: {protocol['bad']}."
+        f"Left out because a modality is missing: {protocol['left_out']} events; unreadable cells: {protocol['bad']}."
     )
 
 
 def _declared(report: Mapping[str, Any]) -> str:
-    """What is said, and not recorded, of the weights; empty where nothing is."""
+    """Declarations about the weights, which are not recorded; empty where there are none."""
     found = [said(each) for each in report["ledger"].get("declarations", [])]
-    return f"Declared of foreign weights, not recorded: {'; '.join(found)}." if found else ""
+    return f"Declared for third-party weights, not recorded: {'; '.join(found)}." if found else ""
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Emergent pairs first, trained ones after them, then those of which nothing can be claimed."""
+    """Emergent pairs first, then trained pairs, then pairs for which nothing can be claimed."""
     groups = {"Never trained together": EMERGENT, "Trained together": TRAINED, "No claim": ("unknown", "unlinked")}
     for heading, statuses in groups.items():
         cells = [cell for cell in report["pairs"] if cell["status"] in statuses]
@@ -128,14 +129,14 @@ def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str
 
 
 def _beside(report: Mapping[str, Any]) -> list[str]:
-    """Further rows of control that the report holds."""
+    """The optional control columns that the report has values for."""
     return [name for name in ("untrained", "ceiling") if any(cell.get(name) for cell in report["pairs"])]
 
 
 def _retrieval_header(report: Mapping[str, Any]) -> list[str]:
     k = report["protocol"]["primary_k"]
     recalls = [f"R@{each}" for each in report["protocol"]["k"]]
-    controls = ["chance", "× chance", "shuffled", *_beside(report)]
+    controls = ["chance", "lift over chance", "shuffled", *_beside(report)]
     return ["query → gallery", "status", *recalls, f"95 % of R@{k}", *controls, "median rank", "p"]
 
 
@@ -148,7 +149,7 @@ def _retrieval_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> list[s
         *(percent(cell["recall"][str(each)]) for each in report["protocol"]["k"]),
         interval(cell["ci95"][k]),
         percent(cell["chance"][k]),
-        _times(cell["recall"][k], cell["chance"][k]),
+        _lift(cell["recall"][k], cell["chance"][k]),
         percent(cell["shuffled"][k]),
         *(percent(cell[name][k]) if cell.get(name) else "" for name in _beside(report)),
         f"{cell['median_rank']:g}",
@@ -158,10 +159,10 @@ def _retrieval_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> list[s
 
 def _retention_row(row: Mapping[str, Any]) -> list[str]:
     recalls = [f"{percent(row['before'][k])} → {percent(row['after'][k])}" for k in row["before"]]
-    return [f"{row['query']} → {row['gallery']}", *recalls, "equal to the bit" if row["equal"] else "changed"]
+    return [f"{row['query']} → {row['gallery']}", *recalls, "bitwise identical" if row["equal"] else "changed"]
 
 
-def _times(share: float, by_chance: float) -> str:
+def _lift(share: float, by_chance: float) -> str:
     return f"{share / by_chance:.1f}" if by_chance else ""
 
 
@@ -170,7 +171,7 @@ def _p(p: float) -> str:
 
 
 def print_table(report: Mapping[str, Any], console: Console) -> None:
-    """The table on the terminal: for each pool the pairs never trained together, then the others (figures in %)."""
+    """The table on the terminal: for each pool the pairs never trained together, then the others (results in %)."""
     from rich.table import Table
 
     for title, pool in _pools(report):
@@ -202,18 +203,18 @@ def _print_retention(report: Mapping[str, Any], console: Console) -> None:
     """A line for each leg of the space that was extended."""
     k = str(report["protocol"]["primary_k"])
     for row in report.get("retention", []):
-        leg, vectors = f"{row['query']} → {row['gallery']}", "equal to the bit" if row["equal"] else "CHANGED"
+        leg, vectors = f"{row['query']} → {row['gallery']}", "bitwise identical" if row["equal"] else "CHANGED"
         recalls = f"R@{k} {percent(row['before'][k])} before, {percent(row['after'][k])} after"
-        console.print(f"kept: {leg}: {recalls}; vectors {vectors}", highlight=False)
+        console.print(f"retention: {leg}: {recalls}; vectors {vectors}", highlight=False, soft_wrap=True)
 
 
 def _console_columns(report: Mapping[str, Any], width: int) -> list[str]:
     beside = _beside(report) if width >= 100 else []
     recalls = [f"R@{each}" for each in report["protocol"]["k"]]
-    return ["query → gallery", "status", *recalls, "95 %", "chance", "times", *beside, "p"]
+    return ["query → gallery", "status", *recalls, "95 %", "chance", "lift", *beside, "p"]
 
 
 def _console_row(cell: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]:
     row = dict(zip(_retrieval_header(report), _retrieval_row(cell, report), strict=True))
     low, high = cell["ci95"][str(report["protocol"]["primary_k"])]
-    return {**row, "95 %": f"{100 * low:.0f}–{100 * high:.0f}", "times": row["× chance"]}
+    return {**row, "95 %": f"{100 * low:.0f}–{100 * high:.0f}", "lift": row["lift over chance"]}

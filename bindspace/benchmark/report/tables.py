@@ -1,4 +1,4 @@
-"""The further tables of report.md: classes, composed queries, controls, probes, slices, pool sizes, the gap."""
+"""Further tables of report.md: zero-shot, composed queries, controls, probes, slices, pool sizes, modality gap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 
 
 def further_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Every table that the report has rows for, each under its heading."""
+    """Every table that has rows in this report, each under its heading."""
     k = str(report["protocol"]["primary_k"])
     for heading, header, rows in _tables(report, k):
         lines = list(rows)
@@ -23,16 +23,16 @@ def _tables(report: Mapping[str, Any], k: str) -> Iterator[tuple[str, Sequence[s
     single = [cell for cell in report["zero_shot"] if "accuracy" in cell]
     several = [cell for cell in report["zero_shot"] if "map" in cell]
     yield "Zero-shot classification", ZERO_SHOT, map(_zero_shot, single)
-    yield "Zero-shot with several labels", SEVERAL, map(_several, several)
+    yield "Multi-label zero-shot classification", MULTI_LABEL, map(_multi_label, several)
     asked = [cell for cell in report["pairs"] if cell.get("recall_any")]
     yield (
-        "Several queries an event",
-        ["query → gallery", f"R@{k} of each", f"R@{k} of any"],
+        "Several queries per event",
+        ["query → gallery", f"R@{k} per query", f"R@{k} of any query of the event"],
         ([_pair(cell), percent(cell["recall"][k]), percent(cell["recall_any"][k])] for cell in asked),
     )
     sizes = sorted({int(size) for cell in report["pairs"] for size in cell.get("by_pool_size", {})})
     yield (
-        f"R@{k} expected in smaller galleries",
+        f"Expected R@{k} in smaller galleries",
         ["query → gallery", *map(str, sizes), "all"],
         (
             [_pair(cell), *(_at(cell, size, k) for size in sizes), percent(cell["recall"][k])]
@@ -40,18 +40,18 @@ def _tables(report: Mapping[str, Any], k: str) -> Iterator[tuple[str, Sequence[s
         ),
     )
     yield (
-        "Two modalities together",
-        ["query → gallery", f"R@{k}", "95 %", "first alone", "second alone"],
+        "Composed queries",
+        ["query → gallery", f"R@{k}", "95 %", "first modality alone", "second modality alone"],
         (_composed(cell, k) for cell in report.get("composed", [])),
     )
     yield (
         "Controls",
-        ["control", "by", "query → gallery", f"R@{k} of the control", f"R@{k}"],
-        (_control(cell, k) for cell in _nearest(report.get("controls", []), k)),
+        ["control", "variant", "query → gallery", f"R@{k} of the control", f"R@{k}"],
+        (_control(cell, k) for cell in _strongest(report.get("controls", []), k)),
     )
     yield (
-        "Right against wrong",
-        ["probe", "query → gallery", "n", "right", "95 %", "chance"],
+        "Multiple choice (hard distractors)",
+        ["probe", "query → gallery", "n", "accuracy", "95 %", "chance"],
         (_choice(cell) for cell in report.get("choices", [])),
     )
     yield "Linear probes", PROBES, map(_probe, report.get("probes", []))
@@ -71,8 +71,8 @@ def _tables(report: Mapping[str, Any], k: str) -> Iterator[tuple[str, Sequence[s
         ),
     )
     yield (
-        "Gap between modalities",
-        [*GAP, f"R@{k} there less back", f"R@{k} if centred"],
+        "Modality gap",
+        [*GAP, f"R@{k}(A to B) - R@{k}(B to A)", f"R@{k} after centring, A to B / B to A"],
         (_gap(cell, k) for cell in report["gap"]),
     )
 
@@ -81,9 +81,13 @@ ZERO_SHOT = [
     "modality", "attribute", "status", "classes", "n", "accuracy", "95 %", "top 5", "balanced", "chance",
     "permuted labels, 95 %",
 ]  # fmt: skip
-SEVERAL = ["modality", "attribute", "status", "classes", "n", "mAP", "95 %", "chance", "permuted, 95 %"]
-PROBES = ["modality", "attribute", "examples a class", "n", "accuracy", "± over draws", "95 %", "chance", "majority"]
-GAP = ["pair", "distance of centroids", "alignment", "uniformity", "neighbours of own kind", "if mixed"]
+MULTI_LABEL = ["modality", "attribute", "status", "classes", "n", "mAP", "95 %", "chance", "permuted, 95 %"]
+PROBES = [
+    "modality", "attribute", "shots per class", "n", "accuracy", "std over draws", "95 %", "chance", "majority class",
+]  # fmt: skip
+GAP = [
+    "pair A–B", "centroid distance", "alignment", "uniformity", "same-modality neighbour rate", "expected under mixing",
+]  # fmt: skip
 
 
 def _pair(cell: Row) -> str:
@@ -112,24 +116,24 @@ def _zero_shot(cell: Row) -> list[str]:
     ]
 
 
-def _several(cell: Row) -> list[str]:
+def _multi_label(cell: Row) -> list[str]:
     head = [cell["modality"], cell["attribute"], cell["status"], str(cell["classes"]), str(cell["n"])]
     return [*head, percent(cell["map"]), interval(cell["ci95"]), percent(cell["chance"]), interval(cell["control95"])]
 
 
 def _composed(cell: Row, k: str) -> list[str]:
     alone = [percent(each[k]) for each in cell["alone"]]
-    asks = f"{' + '.join(cell['query'])} → {cell['gallery']}"
-    return [asks, percent(cell["recall"][k]), interval(cell["ci95"][k]), *alone]
+    pair = f"{' + '.join(cell['query'])} → {cell['gallery']}"
+    return [pair, percent(cell["recall"][k]), interval(cell["ci95"][k]), *alone]
 
 
 def _choice(cell: Row) -> list[str]:
-    figures = [percent(cell["accuracy"]), interval(cell["ci95"]), percent(cell["chance"])]
-    return [cell["probe"], _pair(cell), str(cell["n"]), *figures]
+    results = [percent(cell["accuracy"]), interval(cell["ci95"]), percent(cell["chance"])]
+    return [cell["probe"], _pair(cell), str(cell["n"]), *results]
 
 
-def _nearest(controls: Sequence[Row], k: str) -> list[Row]:
-    """Of each control of a pair the variant that comes nearest to the recall; report.json holds all."""
+def _strongest(controls: Sequence[Row], k: str) -> list[Row]:
+    """The strongest variant of each control of a pair; report.json holds all variants."""
     best: dict[tuple[str, str], Row] = {}
     for cell in controls:
         key = (cell["control"], _pair(cell))
@@ -159,6 +163,6 @@ def _probe(cell: Row) -> list[str]:
 def _gap(cell: Row, k: str) -> list[str]:
     values = [cell["centroid_distance"], cell["alignment"], cell["uniformity"]]
     shares = [percent(cell["own_neighbours"]), percent(cell["own_by_chance"])]
-    there, back = (percent(each[k]) for each in cell["centred"])
+    forward, backward = (percent(each[k]) for each in cell["centred"])
     numbers = ["" if value is None else f"{value:.2f}" for value in values]
-    return ["–".join(cell["pair"]), *numbers, *shares, f"{100 * cell['asymmetry'][k]:+.1f}", f"{there} / {back}"]
+    return ["–".join(cell["pair"]), *numbers, *shares, f"{100 * cell['asymmetry'][k]:+.1f}", f"{forward} / {backward}"]

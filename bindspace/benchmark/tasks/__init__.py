@@ -1,1 +1,1 @@
-"""What the benchmark measures of a pool, one file each."""
+"""The tasks of the benchmark, one file each."""

@@ -1,4 +1,4 @@
-"""What a perfect listener could reach: retrieval by the attributes that both modalities can know, and nothing else."""
+"""The ceiling: recall of an ideal retrieval by the attributes that both modalities can reveal, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def attribute_ceiling(
 ) -> dict[int, float]:
     """Expected recall@k of a ranking by the number of equal attributes, ties broken at random.
 
-    `columns`: one list of values by event for each shared attribute; None agrees with nothing. An item of several
-    events is described by its first. Ties give the expected value here, not the pessimistic one: with few attributes
-    nearly everything ties, and the question is what the attributes allow.
+    `columns`: for each shared attribute a list of values by event; None equals nothing. An item of several events
+    takes the attributes of its first. Ties give the expected value here, not the pessimistic one: with few
+    attributes nearly all items tie, and the ceiling is what the attributes allow.
     """
     positives = match(query_events, gallery_events)
     code_AE = torch.stack([codes(column) for column in columns]) if columns else torch.zeros(0, 1 + _last(query_events))
@@ -43,7 +43,7 @@ def attribute_ceiling(
 def _expected(agree: Tensor, positive: Tensor, k: Sequence[int]) -> Tensor:
     """Probability (T, len(k)) that a positive is among the first k: 1 - C(t, k - g) / C(t + c, k - g).
 
-    g non-positives agree better than the best positives, of which there are c, and t agree as well.
+    g non-positives share more attributes than the c best positives, and t share as many.
     """
     best = agree.masked_fill(~positive, -1).amax(1, keepdim=True)
     above = (agree > best).sum(1)

@@ -1,4 +1,4 @@
-"""Choice probes: a query, one right answer and wrong ones that tempt. A cell's first alternative is the right one."""
+"""Multiple choice: a query, one correct answer and hard distractors. The first alternative of a cell is correct."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def measure_choices(space: Space, choices: Sequence[Choice], batch_size: int = 128) -> list[dict[str, Any]]:
-    """Accuracy of each probe whose two modalities the space has: how often the right answer scores above all others.
+    """Accuracy of each probe whose two modalities the space has: the correct answer scores above all distractors.
 
     A tie is a miss. Chance is the mean of 1 / alternatives. Raises `UserError` for a cell that cannot be read, or a row
     without alternatives.
@@ -39,8 +39,8 @@ def _measure(space: Space, choice: Choice, batch_size: int) -> dict[str, Any]:
     counts = torch.from_numpy(columns[1].counts)
     if not (columns[0].counts == 1).all() or not (counts >= 2).all():
         raise UserError(
-            f"{manifest.path}: expected one {choice.query} and two or more of {choice.gallery} in each row, the right "
-            "one first"
+            f"{manifest.path}: expected one {choice.query} and two or more of {choice.gallery} in each row, the "
+            "correct one first"
         )
     score_NM = [
         scores(asked[query : query + 1], offered[start:stop])[0]
@@ -66,5 +66,5 @@ def _vectors(space: Space, column: Column, batch_size: int) -> Tensor:
     batches = evaluation_batches(column.manifest, column.config, column.name, batch_size, reader)
     parts = [space.encode(batch_size=batch_size, **{column.name: prepared})[column.name] for _, prepared in batches]
     if bad := reader.take_bad():
-        raise UserError(f"{bad[0].source}: {bad[0].id}, {bad[0].modality}: {bad[0].reason}: mend that cell")
+        raise UserError(f"{bad[0].source}: {bad[0].id}, {bad[0].modality}: {bad[0].reason}: fix that cell")
     return F.normalize(torch.cat(parts).float().cpu(), dim=-1)

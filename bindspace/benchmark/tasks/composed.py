@@ -1,4 +1,4 @@
-"""Composed queries: two modalities of an event query together."""
+"""Composed queries: the sum of two modalities of an event as one query."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bindspace.metrics import retrieval, share_interval
 
 
 def composed(sides: Mapping[str, Side], k: Sequence[int], seed: int) -> list[dict[str, Any]]:
-    """Two modalities of an event ask together: the sum of their unit vectors, normalised, beside each by itself.
+    """Recall of composed queries: the normalised sum of the unit vectors of two modalities, and of each alone.
 
-    One query an event; an event with several items of a modality is their mean, so that a list of captions asks once.
+    One query per event; several items of a modality are averaged, so that a list of captions is one query.
     """
     cells = []
     for gallery in sides:
@@ -41,7 +41,7 @@ def composed(sides: Mapping[str, Side], k: Sequence[int], seed: int) -> list[dic
 
 
 def by_event(side: Side) -> Side:
-    """One item an event: the normalised mean of the event's items."""
+    """One item per event: the normalised mean of the event's items."""
     item, event = retrieval.incidence(side.events)
     count = int(event.max()) + 1
     sums = torch.zeros(count, side.vectors.shape[1]).index_add(0, event, side.vectors[item])

@@ -1,4 +1,4 @@
-"""Controls on demand: what a score would be if less were known than the space claims to know.
+"""Optional controls: recall that simpler explanations than the space itself would reach.
 
 Shape suffixes: N queries, M gallery items, E events, T queries of a tile, P pairs of a query and a positive.
 """
@@ -31,10 +31,10 @@ def within_label(
     columns: Mapping[str, Sequence[Hashable]],
     k: Sequence[int],
 ) -> dict[str, dict[str, float]]:
-    """Expected recall@k, by column, if the right answer were the partner of *another* event with the same label.
+    """Expected recall@k, by column, if the correct item were the partner of *another* event with the same label.
 
-    Where this is as high as the recall, the space knows the label and nothing of the event. Queries whose label no
-    other event has are left out; an item of several events counts by its first.
+    If it is as high as the recall, the space encodes the label and nothing else of the event. Queries whose label no
+    other event has are left out; an item of several events takes the label of its first.
     """
     k = sorted(set(k))
     codes_E = {name: codes(labels) for name, labels in columns.items()}
@@ -68,9 +68,9 @@ def two_hop(
     gallery: tuple[Tensor, Sequence[Sequence[int]]],
     k: Sequence[int],
 ) -> dict[str, float]:
-    """Recall@k by way of other events: each query is replaced by the nearest pivot item that is not its own.
+    """Recall@k through the pivot items of other events: each query is replaced by the nearest that is not its own.
 
-    What is left is what two trained legs give in a row, without the direct comparison that is called emergent.
+    It measures two trained legs in sequence, without the direct (emergent) comparison.
     """
     stand_in = nearest_other(query[0], pivot[0], query[1], pivot[1])
     positives = match(query[1], gallery[1])
@@ -100,10 +100,10 @@ def stand_in(
     gallery_events: Sequence[Sequence[int]],
     k: Sequence[int],
 ) -> dict[str, float]:
-    """Recall@k by one number of each query alone, its duration say, or its loudness.
+    """Recall@k by one number of each query alone, e.g. its duration or its loudness.
 
-    Each query gets the vector of the item whose number is nearest to its own and that shares no event with it. Near the
-    recall itself, that number explains the score.
+    Each query gets the vector of the item with the closest number that shares no event with it. If it is close to the
+    recall, that number explains the score.
     """
     own, found = match(query_events, query_events), []
     for start in range(0, len(cue_N), TILE):
@@ -124,7 +124,7 @@ def control_rows(
     settings: BenchmarkSettings,
     measured: Recalls,
 ) -> Iterator[dict[str, Any]]:
-    """The controls that `settings.controls` asks for, one row for each ordered pair and variant."""
+    """The controls that `settings.controls` lists, one row for each ordered pair and variant."""
     k = sorted(set(settings.k))
     for a, b in itertools.permutations(sides, 2):
         query, gallery = sides[a], sides[b]
@@ -145,7 +145,7 @@ def control_rows(
 
 
 def cues_of(pool: Pool, name: str) -> dict[str, Tensor]:
-    """What the plugin tells of each item by plain numbers (`ModalityConfig.cues`): float64 (N,) by name."""
+    """Plain numbers of each item from the plugin (`ModalityConfig.cues`): float64 (N,) by name."""
     found = [pool.configs[name].cues(pool.shown(name, index)) for index in range(len(pool.items[name]))]
     names = [cue for cue in found[0] if all(cue in each for each in found)]
     return {cue: torch.tensor([float(each[cue]) for each in found], dtype=torch.float64) for cue in names}

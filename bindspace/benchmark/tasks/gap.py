@@ -1,4 +1,4 @@
-"""The gap between two modalities of a space: where each lies, how close partners are, how evenly vectors spread."""
+"""The modality gap of a pair: centroid distance, alignment, uniformity, same-modality neighbour rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEIGHBOURS = 10
 
 
 def centroid_distance(a_ND: Tensor, b_MD: Tensor) -> float:
-    """Euclidean distance of the two mean vectors: 0 for modalities that lie in one place, at most 2."""
+    """Euclidean distance of the two mean vectors: 0 for modalities with the same centroid, at most 2."""
     return float((a_ND.double().mean(0) - b_MD.double().mean(0)).norm())
 
 
@@ -46,9 +46,9 @@ def uniformity(a_ND: Tensor) -> float | None:
 
 
 def own_share(a_ND: Tensor, b_MD: Tensor, neighbours: int = NEIGHBOURS) -> float:
-    """Share of the nearest neighbours among both modalities' items that are of the item's own modality.
+    """Same-modality neighbour rate: share of items whose nearest neighbour among both modalities is of their own.
 
-    1 where the two clouds do not mix at all; about the share of the own modality among all items where they do.
+    1 if the two modalities are separated; about the share of the own modality among all items if they are mixed.
     """
     both = torch.cat([a_ND, b_MD])
     is_a = torch.arange(len(both)) < len(a_ND)
@@ -63,13 +63,13 @@ def own_share(a_ND: Tensor, b_MD: Tensor, neighbours: int = NEIGHBOURS) -> float
 
 
 def centred(a_ND: Tensor) -> Tensor:
-    """The vectors with their modality's mean taken off, of unit length again: what centring would make of them."""
+    """The vectors after centring: minus their modality's mean, normalised again."""
     return F.normalize(a_ND - a_ND.mean(0), dim=1)
 
 
 def gap_of(a: Side, b: Side, k: Sequence[int], measured: Recalls) -> dict[str, Any]:
-    """Where two modalities lie to each other. `uniformity` is the mean of their own; `centred` what recall would be
-    after taking each modality's mean off, which is reported here and applied nowhere."""
+    """The modality gap of a pair. `uniformity` is the mean over the two modalities; `centred` is recall after
+    subtracting each modality's mean, which is only reported, and applied nowhere."""
     own = [uniformity(side.vectors) for side in (a, b)]
     known = [value for value in own if value is not None]
     moved = [replace(side, vectors=centred(side.vectors)) for side in (a, b)]
@@ -87,5 +87,5 @@ def gap_of(a: Side, b: Side, k: Sequence[int], measured: Recalls) -> dict[str, A
 
 
 def _own_by_chance(a: int, b: int) -> float:
-    """Share of an item's possible neighbours that are of its own modality, over the items of both."""
+    """The same-modality neighbour rate expected under mixing, over the items of both."""
     return (a * (a - 1) + b * (b - 1)) / ((a + b) * (a + b - 1))

@@ -1,4 +1,4 @@
-"""Zero-shot with several labels an item: mean average precision over classes, as AudioSet is measured.
+"""Multi-label zero-shot classification: mean average precision over classes, as for AudioSet.
 
 Shape suffixes: N items, C classes.
 """
@@ -20,7 +20,7 @@ DRAWS = 200
 def present_of(
     events: Sequence[Sequence[int]], values: Sequence[list[str] | None], classes: Sequence[str]
 ) -> tuple[list[int], Tensor]:
-    """The items whose first event has labels, and which (N, C) bool."""
+    """The items whose first event has labels, and their labels (N, C) bool."""
     code = {name: number for number, name in enumerate(classes)}
     rows = [index for index, each in enumerate(events) if values[each[0]] is not None]
     present = torch.zeros(len(rows), len(classes), dtype=torch.bool)
@@ -30,9 +30,9 @@ def present_of(
 
 
 class Ranking:
-    """Scores (N, C), sorted once a class: other labels, and items drawn anew, are ranked without sorting again.
+    """Scores (N, C), sorted once per class: permuted labels and resampled items are ranked without sorting again.
 
-    AudioSet's 19 thousand items of 527 classes take seconds to sort, and are ranked 400 times.
+    Sorting AudioSet's 19 thousand items of 527 classes takes seconds, and they are ranked 400 times.
     """
 
     def __init__(self, score_NC: Tensor) -> None:
@@ -41,9 +41,9 @@ class Ranking:
         self.at_least_CN = torch.empty_like(last_CN).scatter_(1, self.order_CN, last_CN)  # how many score as much
 
     def precision(self, present_NC: Tensor, drawn_R: Tensor | None = None) -> Tensor:
-        """Average precision of each class (C,), NaN for one that no item has; ties stand against the class.
+        """Average precision of each class (C,), NaN for one that no item has; ties count against the class.
 
-        `drawn_R`: of these items, some of them several times, instead of all. The mean over a class's items of the
+        `drawn_R`: these items, possibly repeated, instead of all. The mean over a class's items of the
         precision at their place, in the order of falling scores (Manning et al. 2008, section 8.4).
         """
         class_P, item_P = present_NC.T.nonzero(as_tuple=True)
@@ -56,13 +56,13 @@ class Ranking:
 
 
 def _average(class_P: Tensor, place_P: Tensor, classes: int) -> Tensor:
-    """Mean precision by class of items that are right, given how many items score at least as much as each."""
+    """Mean precision by class of the positive items, given how many items score at least as much as each."""
     width = int(place_P.max()) + 1 if len(place_P) else 1
     key = (class_P * width + place_P).sort().values
     class_P, place_P = key // width, key % width
     before_P = torch.searchsorted(class_P, torch.arange(classes))[class_P]
     right = torch.arange(len(key)) + 1 - before_P
-    tied = torch.searchsorted(key, key, right=True) - before_P - right  # right ones of equal score that come later
+    tied = torch.searchsorted(key, key, right=True) - before_P - right  # positives of equal score that come later
     total = torch.zeros(classes, dtype=torch.float64).index_add_(0, class_P, right / (place_P - tied).double())
     return total / torch.bincount(class_P, minlength=classes)
 

@@ -1,4 +1,4 @@
-"""Few-shot linear probe: how much of an attribute a straight cut through the frozen vectors can read.
+"""Few-shot linear probe: how well a linear classifier on frozen vectors predicts an attribute.
 
 Shape suffixes: R draws, N training items, M test items, D dims, C classes.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bindspace.data import Pool
 
 DECAY = 1e-3  # L2 on the weights, relative to the mean loss of an item
-SCALE = 10.0  # unit vectors are short: a logistic regression with decay on them would stay flat
+SCALE = 10.0  # unit vectors are short: logistic regression with weight decay would underfit them
 ITERATIONS = 60
 
 
@@ -38,7 +38,7 @@ def linear_probe(
 
     Half of the clusters (groups or events) are trained on and the other half is tested, by the seed; few shots are
     drawn `draws` times from the training half. `ci95` is over test items for the first draw, `spread` the standard
-    deviation over draws. A number of shots that some class cannot give is left out.
+    deviation over draws. A number of shots that some class does not have is left out.
     """
     train, test = _halves(cluster_N, seed)
     classes = label_N.unique()
@@ -67,7 +67,7 @@ def linear_probe(
 
 
 def fit_and_test(vectors_ND: Tensor, code_N: Tensor, train_RN: Tensor, test_M: Tensor, classes: int) -> Tensor:
-    """Which test items each draw's regression names rightly: bool (R, M). All draws are fitted at once by L-BFGS."""
+    """The test items that each draw's regression classifies correctly: bool (R, M). L-BFGS fits all draws at once."""
     x_RND = SCALE * vectors_ND[train_RN]
     y_RN = code_N[train_RN]
     weight = torch.zeros(len(train_RN), vectors_ND.shape[1], classes, requires_grad=True)
@@ -89,7 +89,7 @@ def fit_and_test(vectors_ND: Tensor, code_N: Tensor, train_RN: Tensor, test_M: T
 
 
 def _halves(cluster_N: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of items whose cluster falls into the first and into the second half of a random order."""
+    """Indices of the items whose cluster is in the first and in the second half of a random order."""
     clusters, index = cluster_N.unique(return_inverse=True)
     order = torch.randperm(len(clusters), generator=torch.Generator().manual_seed(seed))
     first = torch.zeros(len(clusters), dtype=torch.bool)

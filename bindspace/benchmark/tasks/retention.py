@@ -1,4 +1,4 @@
-"""What a space that was extended kept: its old legs measured before and after on the same pool."""
+"""Retention of an extended space: its earlier trained pairs measured before and after on the same pool."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def retention(
     space: Space, ancestor: Space, pool: Pool, settings: BenchmarkSettings, *, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """For each directed leg that the ancestor was trained on: recall of it and of the space, and if vectors are equal.
+    """For each directed trained leg of the ancestor: recall of both spaces, and whether their vectors are equal.
 
-    Both are embedded in the same batches by the same number of threads, so that `equal` means equal to the bit.
+    Both are embedded in the same batches with the same number of threads, so that `equal` means bitwise identical.
     """
     names = [name for name in ancestor.modalities if name in pool.items]
     legs = [pair for pair in itertools.permutations(names, 2) if _is_leg(ancestor, *pair)]
@@ -41,6 +41,6 @@ def retention(
 
 
 def _is_leg(space: Space, a: str, b: str) -> bool:
-    """Whether the pair was trained, as the ledger says, or the temperature that each trained pair has."""
+    """Whether the pair was trained: according to the ledger, or to the temperature that each trained pair has."""
     recorded = space.ledger is not None and space.ledger.status(a, b) in TRAINED
     return recorded or pair_name(a, b, space.pivot) in space.temperatures

@@ -1,4 +1,4 @@
-"""Zero-shot classification: a sample is named by the prompts nearest to it, even if it never met words in training."""
+"""Zero-shot classification: a sample gets the class of the nearest prompts, even if it was never trained with text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_CLASSES = 100
 
 
 def prompt_modality(space: Space, chosen: Sequence[str]) -> str | None:
-    """The one modality whose cells hold values instead of paths; None where a space has none, or no single one."""
+    """The one modality whose cells hold values instead of paths; None where a space has none or several."""
     names = [name for name, config in space.configs.items() if config.cell is Cell.value]
     if len(names) > 1:
         names = [name for name in names if name in chosen]
@@ -32,7 +32,7 @@ def prompt_modality(space: Space, chosen: Sequence[str]) -> str | None:
 
 
 def class_columns(pool: Pool, asked: Sequence[str] | None) -> list[str]:
-    """The attribute columns to classify: those asked for, or all with 2 to 100 repeated, discrete values.
+    """The attribute columns to classify: those configured, or all with 2 to 100 repeated, discrete values.
 
     Raises `UserError` for a column that the pool does not have, or that has fewer than two values in it.
     """
@@ -74,7 +74,7 @@ def _is_class_column(values: Sequence[Any]) -> bool:
 def class_vectors(
     space: Space, modality: str, attribute: str, classes: Sequence[str], templates: Mapping[str, Sequence[str]]
 ) -> Tensor:
-    """One unit vector (C, dim) a class: the normalised mean of its prompts' unit vectors (CLIP, section 3.1.4)."""
+    """One unit vector (C, dim) per class: the normalised mean of its prompts' unit vectors (CLIP, section 3.1.4)."""
     written = [prompts(attribute, value, templates) for value in classes]
     flat = [prompt for each in written for prompt in each]
     items: dict[str, Any] = {modality: flat}
@@ -84,7 +84,7 @@ def class_vectors(
 
 
 def labels_of(events: Sequence[Sequence[int]], values: Sequence[Hashable]) -> tuple[list[int], list[str]]:
-    """Which items have one known value in all their events, and that value."""
+    """The items with one known value in all their events, and that value."""
     found = [
         (index, {str(values[event]) for event in each if values[event] is not None})
         for index, each in enumerate(events)
@@ -100,7 +100,7 @@ def predict(score_NC: Tensor) -> Tensor:
 
 
 def permuted_accuracy(predicted_N: Tensor, label_N: Tensor, permutations: Permutations) -> Tensor:
-    """Accuracy of these predictions under permuted labels, one value a permutation."""
+    """Accuracy of these predictions under permuted labels, one value per permutation."""
     drawn, label_N = permutations.of(len(label_N)), label_N.to(torch.int32)
     predicted = predicted_N.to(torch.int32)
     return torch.cat([(label_N[part.long()] == predicted).double().mean(1) for part in drawn.split(2000)])
@@ -113,10 +113,10 @@ def classify(
     clusters: Tensor,
     permutations: Permutations,
 ) -> dict[str, Any]:
-    """Accuracy with its interval, chance, majority, and where it lies under permuted labels.
+    """Accuracy with its interval, chance, the majority class, and its range under permuted labels.
 
     `top5`: a class is right if fewer than five others score at least as much; None where there are no more than five.
-    `balanced`: the mean of the classes' own accuracies, which a space that always names the commonest does not raise.
+    `balanced`: the mean of the per-class accuracies, which always predicting the majority class does not raise.
     """
     label_N = torch.tensor([classes.index(label) for label in labels])
     predicted = predict(score_NC)

@@ -15,11 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bindspace.cli.compose import composition
 from bindspace.cli.compose.extend import check_overrides, join, read_base
-from bindspace.cli.compose.options import GROUPS, MODALITY, SCHEMAS, config_file, options
+from bindspace.cli.compose.moved_keys import moved_key
+from bindspace.cli.compose.options import GROUPS, MODALITY, PLUGINS, SCHEMAS, config_file, options
 from bindspace.cli.compose.overrides import Overrides, parse, put, sort
 from bindspace.contract import Head, UserError, registry, unknown
-from bindspace.settings import BenchmarkRun, SettingError, TrainRun, from_primitives
+from bindspace.settings import BenchmarkRun, SettingError, TrainRun, from_named, from_primitives
 
+NESTED = (MODALITY, "loss", "terms", "callbacks")  # settings whose types are those of plugins
 NO_MATCH = re.compile(r"In '(?P<file>[^']+)': Could not override '(?P<group>[^']+)'\. No match in the defaults list")
 
 
@@ -71,11 +73,11 @@ def compose(command: str, arguments: Sequence[str], folders: Sequence[Path] = ()
             raise UserError(f"cannot read a config file: {error.problem}{place}: fix the YAML there") from error
     for override in asked.settings:
         put(values, override)
-    names = [name.removeprefix("data/") for name in chosen.options if name.startswith("data/")]
-    dataset = next((name for name in names if name in registry.installed(registry.DATASETS)), None)
     try:
-        run = _typed(command, _resolved(values), implementations, dataset)
+        run = _typed(command, _resolved(values), implementations, chosen.options)
     except SettingError as error:
+        if (now := moved_key(error.key)) is not None:
+            raise UserError(now) from error
         hint = f"; `bindspace {command} --help` explains them" if "unknown setting" in str(error) else ""
         raise UserError(_located(error, chosen.options, asked, folders) + hint) from error
     if isinstance(run, TrainRun) and "${" in str(values["dim"]):
@@ -123,21 +125,37 @@ def _resolved(values: dict[str, Any]) -> dict[str, Any]:
     return found  # type: ignore[return-value]
 
 
-def _typed(command: str, values: dict[str, Any], implementations: dict[str, str], dataset: str | None) -> Any:
+def _typed(command: str, values: dict[str, Any], implementations: dict[str, str], options: Sequence[str]) -> Any:
     """The dataclasses of a resolved config. Raises `SettingError`, or `UserError` for a modality that is not chosen."""
-    modalities = (values.pop(MODALITY, None) or {}) if MODALITY in GROUPS[command] else {}
+    nested = {key: values.pop(key) for key in NESTED if key in values and command == "train"}
     data = values.get("data")
-    settings = data.pop("dataset", None) if isinstance(data, dict) else None
+    dataset = data.pop("dataset", None) if isinstance(data, dict) else None
     run = from_primitives(SCHEMAS[command], values, trusted=True)
-    for name in modalities:
+    if dataset is not None and (name := _plugin("data", options)) is not None:
+        run.data.dataset = _settings(name, registry.DATASETS, dataset, "data.dataset")
+    if command != "train":
+        return run
+    for name in nested.get(MODALITY) or {}:
         _selected(name, implementations)
     for name, implementation in implementations.items():
-        kind = registry.load(implementation)
-        run.modality[name] = from_primitives(kind, modalities[name], f"{MODALITY}.{name}", trusted=True)
-    if settings is not None and dataset is not None:
-        kind = registry.load(dataset, registry.DATASETS)
-        run.data.dataset = from_primitives(kind, settings, "data.dataset", trusted=True)
+        place = f"{MODALITY}.{name}"
+        run.modality[name] = _settings(implementation, registry.MODALITIES, nested[MODALITY][name], place)
+    if (name := _plugin("loss", options)) is not None:
+        run.loss = _settings(name, registry.TERMS, nested["loss"], "loss")
+    run.terms = [from_named(each, registry.TERMS, f"terms[{i}]") for i, each in enumerate(nested.get("terms") or [])]
+    for name, settings in (nested.get("callbacks") or {}).items():
+        run.callbacks[name] = _settings(name, registry.CALLBACKS, settings, f"callbacks.{name}")
     return run
+
+
+def _settings(name: str, group: str, values: Any, where: str) -> Any:
+    return from_primitives(registry.load(name, group), values, where, trusted=True)
+
+
+def _plugin(group: str, options: Sequence[str]) -> str | None:
+    """Which plugin the options of a group chose, by themselves or as the default of a preset."""
+    names = [name.removeprefix(f"{group}/") for name in options if name.startswith(f"{group}/")]
+    return next((name for name in names if name in registry.installed(PLUGINS[group])), None)
 
 
 def _selected(name: str, chosen: dict[str, str]) -> None:
@@ -180,8 +198,8 @@ def _missing(error: MissingConfigException, folders: Sequence[Path]) -> str:
             registry.resolve([name], folders)
             if name in registry.installed():
                 composition.implementation_defaults(name, registry.load(name))
-        elif group == "data" and name in registry.installed(registry.DATASETS):
-            registry.load(name, registry.DATASETS)
+        elif group in PLUGINS and name in registry.installed(PLUGINS[group]):
+            registry.load(name, PLUGINS[group])
     except UserError as reason:
         return f"cannot use {group}/{name}: {reason}"
     if not group:

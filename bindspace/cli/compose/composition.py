@@ -18,7 +18,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from bindspace.cli.compose.options import MODALITY, SCHEMAS, conf_dir
+from bindspace.cli.compose.options import MODALITY, PLUGINS, SCHEMAS, conf_dir
 from bindspace.contract import PluginError, Size, UserError, registry
 from bindspace.settings import defaults, from_primitives, to_primitives
 
@@ -97,7 +97,8 @@ def _register() -> None:
     OmegaConf.register_new_resolver("sized", _sized, replace=True)
     Plugins.instance().register(BindspaceSearchPath)
     store = ConfigStore.instance()
-    store.repo.pop(MODALITY, None)  # plugins may have come or gone since the last composition in this process
+    for group in (MODALITY, *PLUGINS):
+        store.repo.pop(group, None)  # plugins may have come or gone since the last composition in this process
     for name, schema in SCHEMAS.items():
         if f"{name}_schema.yaml" not in store.repo:
             store.store(f"{name}_schema", defaults(schema))
@@ -109,6 +110,10 @@ def _register() -> None:
         store.store(name, values, group=MODALITY, package=f"{MODALITY}.{config_class.modality}")
     for name, config_class in registry.healthy(registry.DATASETS):
         store.store(name, {"dataset": defaults(config_class)}, group="data", package="data")
+    for name, config_class in registry.healthy(registry.TERMS):
+        store.store(name, defaults(config_class), group="loss", package="loss")
+    for name, config_class in registry.healthy(registry.CALLBACKS):
+        store.store(name, defaults(config_class), group="callbacks", package=f"callbacks.{name}")
 
 
 def _size(root: Any) -> str:

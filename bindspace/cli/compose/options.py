@@ -10,9 +10,12 @@ from bindspace.settings import BenchmarkRun, TrainRun
 
 MODALITY = "modality"
 SCHEMAS: dict[str, type] = {"train": TrainRun, "benchmark": BenchmarkRun}
+# Groups whose options are plugins too, and those of them that take a list.
+PLUGINS = {"data": registry.DATASETS, "loss": registry.TERMS, "callbacks": registry.CALLBACKS}
+LISTS = ("callbacks",)
 # Groups that a config composes; `experiment` may override each of the others.
 GROUPS = {
-    "train": ["modality", "data", "loss", "optim", "trainer", "logger", "callbacks", "schedule", "suite", "experiment"],
+    "train": ["modality", "data", "loss", "callbacks", "optim", "trainer", "logger", "schedule", "suite", "experiment"],
     "benchmark": ["data", "suite", "experiment"],
 }
 
@@ -28,8 +31,8 @@ def options(group: str, user_folders: Iterable[Path] = ()) -> list[str]:
     files = {path.stem for folder in _folders(user_folders) for path in (folder / group).glob("*.yaml")}
     if group == MODALITY:
         files |= {*registry.installed(), *registry.presets()}
-    if group == "data":
-        files |= {*registry.installed(registry.DATASETS)}
+    if group in PLUGINS:
+        files |= {*registry.installed(PLUGINS[group])}
     return sorted(files)
 
 

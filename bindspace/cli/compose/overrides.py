@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from bindspace.cli.compose.options import GROUPS, MODALITY, options
+from bindspace.cli.compose.options import GROUPS, LISTS, MODALITY, options
 from bindspace.contract import UserError, unknown
 
 
@@ -94,9 +94,12 @@ def _add_modalities(found: Overrides, override: Override) -> None:
 
 def _group(override: Override) -> str:
     key, value = override.key_or_group, plain(override.value())
+    if key in LISTS and not override.is_delete() and not isinstance(value, dict):
+        names = value if isinstance(value, list) else [] if value is None else [value]
+        return f"{key}=[{','.join(map(str, names))}]"
     if override.is_delete() or override.package is not None or isinstance(value, (list, dict)):
-        names = "|".join(options(key))
-        raise UserError(f"cannot use {override.input_line!r}: {key} takes one option: write {key}={names}")
+        listed = "|".join(options(key))
+        raise UserError(f"cannot use {override.input_line!r}: {key} takes one option: write {key}={listed}")
     return f"{key}={'null' if value is None else value}"
 
 

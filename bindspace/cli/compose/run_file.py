@@ -14,7 +14,7 @@ import yaml
 
 from bindspace.contract import UserError, registry, unknown
 from bindspace.io.files import write_text
-from bindspace.settings import TrainRun, from_primitives, to_primitives
+from bindspace.settings import TrainRun, from_named, from_primitives, to_named, to_primitives
 
 # What may change when a run goes on: nothing that its weights depend on, but how long, where and with what output.
 CHANGEABLE = [
@@ -38,8 +38,10 @@ def save_run(run: TrainRun, path: str | Path) -> Path:
     """Writes a run as YAML: its settings, and in `implementations` which plugin each modality's settings belong to."""
     implementations = {name: registry.implementation(type(config)) for name, config in run.modality.items()}
     values = {"implementations": implementations, **to_primitives(run)}
+    values["loss"] = None if run.loss is None else to_named(run.loss, registry.TERMS)
+    values["terms"] = [to_named(term, registry.TERMS) for term in run.terms]
     if run.data.dataset is not None:
-        values["data"]["dataset"]["name"] = registry.implementation(type(run.data.dataset), registry.DATASETS)
+        values["data"]["dataset"] = to_named(run.data.dataset, registry.DATASETS)
     return write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120))
 
 
@@ -52,6 +54,7 @@ def load_run(path: str | Path) -> TrainRun:
         raise UserError(f"{path} is damaged: expected `implementations` and `modality` with the same names")
     data = values.get("data")
     dataset = data.pop("dataset", None) if isinstance(data, dict) else None
+    loss, terms, callbacks = (values.pop(key, None) for key in ("loss", "terms", "callbacks"))
     try:
         run = from_primitives(TrainRun, values, trusted=True)
         for name, settings in modality.items():
@@ -60,10 +63,13 @@ def load_run(path: str | Path) -> TrainRun:
                 raise UserError(f"it is damaged: {implementations[name]!r} serves {kind.modality!r}, not {name!r}")
             run.modality[name] = from_primitives(kind, settings, f"modality.{name}", trusted=True)
         if dataset is not None:
-            kind = registry.load(str(dict(dataset).pop("name", None)), registry.DATASETS)
-            settings = {key: value for key, value in dataset.items() if key != "name"}
-            run.data.dataset = from_primitives(kind, settings, "data.dataset", trusted=True)
-    except (UserError, TypeError, ValueError) as error:
+            run.data.dataset = from_named(dataset, registry.DATASETS, "data.dataset")
+        run.loss = None if loss is None else from_named(loss, registry.TERMS, "loss")
+        run.terms = [from_named(term, registry.TERMS, f"terms[{number}]") for number, term in enumerate(terms or [])]
+        for name, settings in (callbacks or {}).items():
+            kind = registry.load(str(name), registry.CALLBACKS)
+            run.callbacks[name] = from_primitives(kind, settings, f"callbacks.{name}", trusted=True)
+    except (UserError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} does not fit this version of bindspace: {error}: start the run anew") from error
     return run
 

@@ -86,7 +86,7 @@ def test_other_folders_are_called_as_they_are_or_as_the_owners_list_says(tmp_pat
 
 
 def test_what_is_missing_is_told_with_its_address(tmp_path):
-    with pytest.raises(AbsentError, match="ImageNet is read from a folder of yours: set folder="):
+    with pytest.raises(AbsentError, match="ImageNet is read from a local folder: set folder="):
         list(ImageNetConfig().rows("test"))
     with pytest.raises(
         AbsentError, match=r"ILSVRC2012_img_val\.tar\) at .*val: download it from https://image-net\.org"

@@ -94,7 +94,7 @@ def test_depth_plugins_read_metres_and_disparity_with_the_camera(owned, tmp_path
 
 
 def test_what_is_missing_is_told_with_its_address(owned, tmp_path):
-    with pytest.raises(AbsentError, match="NYU Depth v2 is read from a folder of yours: set folder="):
+    with pytest.raises(AbsentError, match="NYU Depth v2 is read from a local folder: set folder="):
         list(NyuDepthConfig().rows("test"))
     with pytest.raises(AbsentError, match=r"horatio\.cs\.nyu\.edu/mit/silberman/indoor_seg_sup/splits\.mat"):
         list(NyuDepthConfig(folder=str(tmp_path)).rows("test"))

@@ -60,7 +60,7 @@ def test_the_kind_sentence_reaches_the_command_line(tmp_path, capsys):
     )
     assert not (tmp_path / "out").exists()
     assert main(["esc50", f"out={tmp_path / 'out'}"]) == 2
-    assert "ESC-50 is read from a folder of yours: set folder=" in capsys.readouterr().err
+    assert "ESC-50 is read from a local folder: set folder=" in capsys.readouterr().err
 
 
 # --- ESC-50 -----------------------------------------------------------------------------------------------------------

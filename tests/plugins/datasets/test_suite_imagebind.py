@@ -83,7 +83,7 @@ def test_what_is_not_downloaded_is_told_with_its_address(capsys):
         "ESC-50: expected its list of clips at data/esc50/meta/esc50.csv: download it from "
         "https://github.com/karolpiczak/ESC-50 and unpack it so that data/esc50 holds meta/esc50.csv"
     )
-    assert blank["places365"] == "no plugin brings the data set 'places365'"
+    assert blank["places365"] == "no plugin provides the data set 'places365'"
 
 
 def test_the_same_folder_measured_again_gives_the_same_report():
@@ -97,8 +97,11 @@ def test_the_same_folder_measured_again_gives_the_same_report():
     [
         (["suite=imagebind"], "data_root=None: expected a folder that holds each data set of the table in a folder of"),
         (["suite=imagebind", "data_root=nowhere"], "data_root=nowhere: expected a folder that holds each data set"),
-        (["suite=imagebind", "data_root=.", "data.test=[{path: x}]"], "a table of published results has data sets of"),
-        (["suite=imagebind", "data_root=.", "data=world"], "a table of published results has data sets of its own"),
+        (
+            ["suite=imagebind", "data_root=.", "data.test=[{path: x}]"],
+            "a suite of published results uses its own data sets",
+        ),
+        (["suite=imagebind", "data_root=.", "data=world"], "a suite of published results uses its own data sets"),
         (["data_root=.", "data=world"], "data_root has no effect without a table of published results: choose one"),
         (["suite=imagebnd", "data_root=."], "unknown option of suite 'imagebnd': did you mean 'imagebind'?"),
     ],

@@ -150,7 +150,7 @@ def test_what_is_missing_unexpected_or_of_another_shape_is_named(official_weight
         ({stem: None, norm: None}, r"is missing \(and 1 more\)"),
         ({"modality_heads/depth/9/bias": torch.zeros(3)}, r"modality_heads\.depth\.9\.bias is unexpected"),
         ({norm: torch.zeros(31)}, r"modality_heads\.depth\.0\.bias: expected shape \(32,\), got \(31,\)"),
-        ({"visual/proj": torch.zeros(3)}, r"is no ImageBind checkpoint \(it has 'visual\.proj'\)"),
+        ({"visual/proj": torch.zeros(3)}, r"is not an ImageBind checkpoint \(it has 'visual\.proj'\)"),
     ):
         with pytest.raises(UserError, match=message):
             load_space(edited(official_weights, tmp_path / "e.pth", **changes), ["depth"], small_configs())
@@ -172,7 +172,7 @@ def test_spaces_of_other_towers_are_not_exported():
     from bindspace.space.space import Space
 
     plain = registry.load("depth")()
-    with pytest.raises(UserError, match=r"depth is no ImageBind tower \(it is DepthConfig with head=linear\)"):
+    with pytest.raises(UserError, match=r"depth is not an ImageBind tower \(it is DepthConfig with head=linear\)"):
         official(Space({"depth": plain}, 8, "depth"))
 
 
@@ -191,9 +191,9 @@ class Bomb:
         (lambda good, to: to.write_bytes(pickle.dumps({"a": Bomb()})), "neither a whole torch file of tensors only"),
         (lambda good, to: torch.save({"a": Bomb()}, to), "neither a whole torch file of tensors only"),
         (lambda good, to: torch.save({"a": 1}, to), "holds no state dict (names to tensors)"),
-        (lambda good, to: torch.save({}, to), "is no ImageBind checkpoint: expected names like"),
+        (lambda good, to: torch.save({}, to), "is not an ImageBind checkpoint: expected names like"),
         (lambda good, to: torch.save({"visual.proj": torch.ones(2)}, to), "checkpoint (it has 'visual.proj')"),
-        (lambda good, to: to.write_bytes(good.read_bytes()), "is no whole ImageBind checkpoint of image"),
+        (lambda good, to: to.write_bytes(good.read_bytes()), "is not a complete ImageBind checkpoint of image"),
     ],
 )  # fmt: skip
 def test_bad_files_are_answered_in_one_sentence_and_nothing_is_written(
@@ -216,7 +216,7 @@ def test_a_wrong_modality_is_answered_with_the_closest(official_weights, tmp_pat
     torch.save(official_file({"depth": small_configs()["depth"]}), "depth.pth")
     code, _, err = run(capsys, "import", "imagebind", "weights=depth.pth", "out=space", "modality=[audio]")
     assert code == 2
-    assert "depth.pth holds nothing of audio (available: depth): ask for those" in err
+    assert "depth.pth has no tensors of audio (available: depth): choose among those" in err
     assert [path.name for path in tmp_path.iterdir()] == ["depth.pth"]
 
 

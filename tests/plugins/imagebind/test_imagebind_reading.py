@@ -165,7 +165,7 @@ def test_grey_pictures_in_colour_files_are_thermal_and_palettes_are_not():
     config = CONFIGS["thermal"]()
     np.testing.assert_allclose(config.read(encoded(grey), {}), config.read(encoded(ramp), {}), atol=1 / 255)
     assert config.read(encoded(grey, "JPEG", quality=95), {}).shape == (32, 32)
-    with pytest.raises(BadSample, match="expected a grey picture, got colours: a palette is no measurement"):
+    with pytest.raises(BadSample, match="expected a grey picture, got colours: a palette is not a measurement"):
         config.read(encoded(np.stack([ramp, ramp[::-1], ramp], axis=-1)), {})
     with pytest.raises(BadSample, match="got 1 that are NaN or infinite"):
         config.read(np.array([[1.0, np.nan]]), {})

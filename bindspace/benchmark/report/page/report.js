@@ -38,8 +38,8 @@ function shade(value) {
 function drawMatrix(name) {
   const report = pools[name], k = String(report.protocol.primary_k), names = report.protocol.modalities;
   const chance = report.pairs.map((cell) => cell.chance[k]);
-  find("matrix-words").textContent = `Rows ask, columns answer: how often a right one is among the first ${k} of the ` +
-    `gallery, in %, with its 95 % interval. By chance ${[...new Set([Math.min(...chance), Math.max(...chance)])].map(percent).join(" to ")}. Choose a cell.`;
+  find("matrix-words").textContent = `Rows are query modalities, columns gallery modalities. Cells: R@${k} in %, ` +
+    `with its 95 % interval. Chance: ${[...new Set([Math.min(...chance), Math.max(...chance)])].map(percent).join(" to ")} %. Select a cell for details.`;
   const head = make("tr", {}, make("td"), ...names.map((each) => make("th", { scope: "col" }, each)));
   const rows = names.map((query) => make("tr", {}, make("th", { scope: "row" }, query), ...names.map((gallery) => {
     const cell = report.pairs.find((each) => each.query === query && each.gallery === gallery);
@@ -82,8 +82,8 @@ function drawCell(name, cell) {
     make("p", {}, `Status: ${cell.status}. `, make("span", { class: "quiet" }, words[cell.status] || "")),
     make("div", { class: "facts" }, fact(`${percent(cell.recall[k])} %`, `R@${k} of ${cell.n} queries among ${cell.gallery_size}`),
       fact(String(cell.median_rank), "median rank"), fact(p < 0.001 ? p.toExponential(0) : p.toFixed(3), cell.p_holm === null ? "p by permutation" : "p after Holm"),
-      fact(overlap || "unknown", "items that were in training"),
-      cell.overlap.near ? fact(counted(cell.overlap.near) || "unknown", "items that resemble training media") : null),
+      fact(overlap || "unknown", "items seen in training"),
+      cell.overlap.near ? fact(counted(cell.overlap.near) || "unknown", "near-duplicates of training media") : null),
     table(["", "recall", "95 %", "chance", "shuffled", "untrained", "ceiling", "clean"], rows),
     told.length ? make("p", { class: "quiet" }, told.join("; ")) : null, ...legs, ...drawExamples(name, cell));
 }
@@ -100,10 +100,10 @@ function drawItem(id, role, right) {
 function drawExamples(name, cell) {
   const examples = (pools[name].examples || {})[`${cell.query}>${cell.gallery}`];
   if (!examples) return [];
-  const rows = examples.map((each) => make("div", { class: "example" }, drawItem(each.query, `asks; right one at ${each.rank}`),
+  const rows = examples.map((each) => make("div", { class: "example" }, drawItem(each.query, `query; rank of the correct item: ${each.rank}`),
     make("div", { class: "arrow" }, "→"), ...each.found.map(([id, right], place) => drawItem(id, `${place + 1}.`, right)),
-    each.right === null ? null : make("div", { class: "arrow" }, "…"), each.right === null ? null : drawItem(each.right, `right one, at ${each.rank}`, true)));
-  return [make("h3", {}, "The best and the worst answers"), make("p", { class: "quiet" }, "Green frames: right answers. Chosen by rank, by nothing else."), ...rows];
+    each.right === null ? null : make("div", { class: "arrow" }, "…"), each.right === null ? null : drawItem(each.right, `correct item, rank ${each.rank}`, true)));
+  return [make("h3", {}, "Queries with the best and the worst ranks"), make("p", { class: "quiet" }, "Green frames: correct items. Queries are selected by rank only."), ...rows];
 }
 
 function drawMap(name) {
@@ -130,27 +130,27 @@ function drawTables(name) {
   const fold = (title, node) => parts.push(make("details", {}, make("summary", {}, title), node));
   if (report.zero_shot.length) fold("Zero-shot classification", table(["modality", "attribute", "status", "accuracy or mAP", "95 %", "chance", "permuted labels"],
     report.zero_shot.map((cell) => [cell.modality, cell.attribute, cell.status, percent(cell.accuracy ?? cell.map), cell.ci95.map(percent).join("–"), percent(cell.chance), cell.control95.map(percent).join("–")])));
-  if (report.composed) fold("Two modalities together", table(["query → gallery", `R@${k}`, "first alone", "second alone"],
+  if (report.composed) fold("Composed queries", table(["query → gallery", `R@${k}`, "first modality alone", "second modality alone"],
     report.composed.map((cell) => [`${cell.query.join(" + ")} → ${cell.gallery}`, percent(cell.recall[k]), ...cell.alone.map((each) => percent(each[k]))])));
-  if (report.controls) fold("Controls", table(["control", "by", "query → gallery", "control", `R@${k}`],
+  if (report.controls) fold("Controls", table(["control", "variant", "query → gallery", `R@${k} of the control`, `R@${k}`],
     report.controls.map((cell) => [cell.control, cell.by, `${cell.query} → ${cell.gallery}`, percent(cell.value[k]), percent(cell.recall[k])])));
-  if (report.choices) fold("Right against wrong", table(["probe", "query → gallery", "n", "right", "95 %", "chance"],
+  if (report.choices) fold("Multiple choice (hard distractors)", table(["probe", "query → gallery", "n", "accuracy", "95 %", "chance"],
     report.choices.map((cell) => [cell.probe, `${cell.query} → ${cell.gallery}`, String(cell.n), percent(cell.accuracy), cell.ci95.map(percent).join("–"), percent(cell.chance)])));
-  if (report.probes) fold("Linear probes", table(["modality", "attribute", "examples a class", "accuracy", "95 %", "chance"],
+  if (report.probes) fold("Linear probes", table(["modality", "attribute", "shots per class", "accuracy", "95 %", "chance"],
     report.probes.map((cell) => [cell.modality, cell.attribute, cell.shots || "all", percent(cell.accuracy), cell.ci95.map(percent).join("–"), percent(cell.chance)])));
   if (report.slices) fold(`R@${k} by attribute`, table(["attribute", "value", "query → gallery", "n", `R@${k}`],
     report.slices.map((cell) => [cell.attribute, cell.value, `${cell.query} → ${cell.gallery}`, String(cell.n), percent(cell.recall)])));
-  fold("Gap between modalities", table(["pair", "distance of centroids", "alignment", "uniformity", "neighbours of own kind", "if mixed"],
+  fold("Modality gap", table(["pair", "centroid distance", "alignment", "uniformity", "same-modality neighbour rate", "expected under mixing"],
     report.gap.map((cell) => [cell.pair.join("–"), cell.centroid_distance.toFixed(2), cell.alignment.toFixed(2), cell.uniformity?.toFixed(2) ?? "", percent(cell.own_neighbours), percent(cell.own_by_chance)])));
-  fill("tables", make("h2", {}, "More of this pool"), ...parts);
+  fill("tables", make("h2", {}, "Further results of this pool"), ...parts);
 }
 
 function drawRecord(name) {
   const { ledger, protocol, system } = pools[name];
   const pairs = (ledger.pairs || []).map((pair) => [pair.of.join("–"), String(pair.paired.steps), String(pair.paired.examples), String(pair.unpaired.steps)]);
   const declared = (ledger.declarations || []).map((each) => make("p", { class: "quiet" }, `Declared, not recorded: ${each.pair.join("–")}, by ${each.by}. ${each.note}`));
-  const why = ledger.unknown_reason ? make("p", {}, `Nothing is known: ${ledger.unknown_reason}`) : null;
-  fill("ledger", make("h2", {}, "Ledger"), make("p", { class: "quiet" }, "What gave gradient, as recorded. It detects accidents and swapped files; it is no proof against forgery."),
+  const why = ledger.unknown_reason ? make("p", {}, `Training history unknown: ${ledger.unknown_reason}`) : null;
+  fill("ledger", make("h2", {}, "Ledger"), make("p", { class: "quiet" }, "The pairs that contributed to the loss, as recorded. The ledger detects accidents and swapped files; it does not prevent forgery."),
     why, pairs.length ? table(["pair", "steps", "examples", "unpaired steps"], pairs) : null, ...declared);
   fill("protocol", make("h2", {}, "Protocol"), make("pre", {}, JSON.stringify({ ...protocol, system }, null, 1)));
 }
@@ -159,7 +159,7 @@ function show(name) {
   for (const button of document.querySelectorAll("#pools button")) button.setAttribute("aria-pressed", String(button.textContent === name));
   const { system, protocol } = pools[name];
   find("summary").textContent = `Space ${system.space}: ${protocol.modalities.join(", ")}; pivot ${system.pivot}, ${system.dim} dimensions. ` +
-    `${protocol.pool} events, ${protocol.left_out} left out because a modality was missing.`;
+    `${protocol.pool} events, ${protocol.left_out} left out because a modality is missing.`;
   drawMatrix(name); drawMap(name); drawTables(name); drawRecord(name);
   const cells = pools[name].pairs, first = cells.find((cell) => EMERGENT.concat(DECLARED).includes(cell.status)) || cells[0];
   choose(name, first, document.querySelectorAll("#matrix button")[cells.indexOf(first)]);

@@ -13,7 +13,7 @@ from bindspace.data import load_pool
 from bindspace.settings.run import BenchmarkSettings
 from bindspace.space.space import Space
 from bindspace_world import WorldConfig, writing
-from bindspace_world.newcomers import Maker
+from bindspace_world.new_modalities import Maker
 
 TOUCH = """
 from dataclasses import dataclass
@@ -142,8 +142,8 @@ def test_other_examples_are_written_into_another_folder(tmp_path, touch, monkeyp
         ("object()", "{}", "value", r"as the source of `example`, got Object of type object"),
         ("float('nan')", "{}", "value", r"as the source of `example`, got Out of range"),
         ("b'x'", "{'rate': {1}}", "path", r"as info\['rate'\] of `example`, got Object of type set"),
-        ("b'x'", "None", "path", r"expected \(source, info\) of `example`, got tuple"),
-        ("np.random.default_rng().bytes(4)", "{}", "path", r"another `example` of the same rng and concept"),
+        ("b'x'", "None", "path", r"expected \(source, info\) from `example`, got tuple"),
+        ("np.random.default_rng().bytes(4)", "{}", "path", r"different examples for the same rng and concept"),
     ],
 )
 def test_an_example_that_cannot_be_used_is_refused_before_anything_is_written(

@@ -1,4 +1,4 @@
-"""Modalities that the world does not know: their plugins' own generated examples, one an event, of its concept."""
+"""New modalities of other plugins: their generated examples, one per event, of its concept."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SUFFIXES = (  # by the first bytes of a file
 OTHER = ".bin"
 
 
-def newcomers(known: tuple[str, ...]) -> list[str]:
-    """The modalities beside the known ones that plugins serve, by alphabet; imports all plugins."""
+def new_modalities(known: tuple[str, ...]) -> list[str]:
+    """The modalities of installed plugins that are not in `known`, sorted; imports all plugins."""
     return sorted({kind.modality for _, kind in registry.healthy()} - set(known))
 
 
 def serving(modality: str) -> str | None:
-    """The implementation of that very name, or else the first by alphabet that serves the modality.
+    """The implementation with the name of the modality, or else the first of that modality in alphabetical order.
 
-    None: there is no such plugin. Raises `PluginError` for one that does not load.
+    None: no such plugin. Raises `PluginError` for one that does not load.
     """
     if modality in registry.installed() and registry.load(modality).modality == modality:
         return modality
@@ -42,7 +42,7 @@ def serving(modality: str) -> str | None:
 
 @dataclass(frozen=True)
 class Example:
-    """What stands in the manifest's cell, the file's bytes and suffix where that is a path, and the info columns."""
+    """The manifest cell, the file's bytes and suffix if the cell is a path, and the info columns."""
 
     cell: Any
     data: bytes
@@ -51,7 +51,7 @@ class Example:
 
 
 class Maker:
-    """Makes the examples of one modality, with its plugin's default settings. Raises `PluginError` where it cannot."""
+    """Generates the examples of one modality with its plugin's default settings. Raises `PluginError` on failure."""
 
     def __init__(self, modality: str) -> None:
         name = serving(modality)
@@ -68,7 +68,7 @@ class Maker:
         return self.config.cell is Cell.path
 
     def __call__(self, seed: int, number: int, concept: int) -> Example:
-        """The example of event `number` of a seed. Its random numbers are its own: no other modality draws them."""
+        """The example of event `number` of a seed. Its random stream is not shared with other modalities."""
         import numpy as np
 
         stream = hashlib.sha256(f"example {self.modality}".encode()).digest()
@@ -76,12 +76,12 @@ class Maker:
         try:
             made = self.config.example(rng, concept)
         except NotImplementedError as error:
-            hint = "write the method, or train on files of your own with data=manifest"
+            hint = "write the method, or train on your own files with data=manifest"
             raise self._error(f"has no `example`, so the world cannot show it: {hint}") from error
-        except Exception as error:  # a stranger's code may raise anything at all
+        except Exception as error:  # third-party code may raise anything
             raise self._error(f"fails in `example` at concept {concept}: {type(error).__name__}: {error}") from error
         if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Mapping)):
-            raise self._error(f"expected (source, info) of `example`, got {type(made).__name__}: return both")
+            raise self._error(f"expected (source, info) from `example`, got {type(made).__name__}: return both")
         source, info = made
         columns = {f"{self.modality}.{key}": self._plain(value, f"info[{key!r}]") for key, value in info.items()}
         if self.writes_files:
@@ -90,7 +90,7 @@ class Maker:
         return Example([value] if isinstance(value, list) else value, b"", "", columns)  # a list holds alternatives
 
     def fingerprint(self) -> bytes:
-        """A hash of an example of each concept: it changes with the plugin's code. Refuses what is left to chance."""
+        """A hash of an example of each concept: it changes with the plugin's code. Refuses random examples."""
         hashes = []
         for _ in range(2):
             digest = hashlib.sha256()
@@ -100,11 +100,11 @@ class Maker:
                 digest.update(said.encode() + hashlib.sha256(made.data).digest())
             hashes.append(digest.digest())
         if hashes[0] != hashes[1]:
-            raise self._error("makes another `example` of the same rng and concept: let it draw from `rng` only")
+            raise self._error("gives different examples for the same rng and concept: draw from `rng` only")
         return hashes[0]
 
     def _file(self, source: Any) -> tuple[bytes, str]:
-        """The bytes and the suffix of the file that `example` gave."""
+        """The bytes and the suffix of the file from `example`."""
         if isinstance(source, str | Path):
             try:
                 return Path(source).read_bytes(), Path(source).suffix or OTHER
@@ -120,7 +120,7 @@ class Maker:
         return source, next((suffix for begin, suffix in SUFFIXES if source.startswith(begin)), OTHER)
 
     def _plain(self, value: Any, what: str) -> Any:
-        """A value as JSON knows it; arrays as lists."""
+        """A JSON value; arrays become lists."""
         value = value.tolist() if hasattr(value, "tolist") else value
         try:
             return json.loads(json.dumps(value, allow_nan=False))
