@@ -139,7 +139,7 @@ class BindData(LightningDataModule):
 def one_sentence() -> Iterator[None]:
     """Re-raises a user error of a loader worker with its own message, without the worker's traceback.
 
-    So too for what keeps a worker from being started at all.
+    What keeps a worker from starting, because it cannot be pickled, is a user error too.
     """
     try:
         yield

@@ -175,7 +175,7 @@ class Reader:
 
     Nothing is evicted: epochs read all samples in turn, so evicting the oldest would always evict the one needed next.
     Cached samples are reused, so `prepare` must not modify them. A copy in another process begins with the digests, and
-    with memory of its own for samples.
+    with no samples.
     """
 
     def __init__(self, memory_gb: float = 0.0) -> None:

@@ -50,7 +50,7 @@ class TowerKey:
 
     `tower`: SHA-256 of the bytes of all parameters and buffers of encoder and head. `preparation`: of the settings, the
     source files of the plugin's package and of the core's modules in `SHAPING`, and the versions of `LIBRARIES` and of
-    those that the plugin requires or imports. `device`: vectors of a GPU and of a CPU differ in their last digits.
+    those that the plugin requires or imports. `device`: vectors of a GPU and of a processor differ in the last digits.
     """
 
     modality: str
@@ -109,11 +109,11 @@ def _implementation(config: ModalityConfig) -> str:
 
 
 def _own_sources(config: ModalityConfig) -> Iterator[tuple[str, bytes]]:
-    """The source files of the packages of a plugin's class and of its bases, the core's aside."""
+    """The source files of the packages of a plugin's class and of its bases, except those of the core."""
     packages = {kind.__module__.partition(".")[0] for kind in type(config).__mro__}
     for package in sorted(packages - {"builtins", PACKAGE}):
         file = getattr(sys.modules.get(package), "__file__", None)
-        if file is None:  # typed into a notebook: nothing says what it was, so it is equal to nothing
+        if file is None:  # defined in a notebook: its source is unknown, so it equals no other
             yield package, uuid.uuid4().bytes
             continue
         path = Path(file)

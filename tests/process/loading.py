@@ -26,12 +26,16 @@ def configs() -> dict:
 
 
 def batches(source: Source | Manifest, workers: int, vectors: dict | None = None) -> list[Batch]:
-    """All batches of a run, made by so many workers. Those that are not forked import this file, so not Lightning."""
+    """All batches of a run that so many workers make, of training and, without `vectors`, of validation.
+
+    Workers that are not forked import this file, so it imports Lightning here only.
+    """
     from bindspace.data.module import BindData
 
-    settings = DataSettings(batch=8, workers=workers, memory_gb=0.1)
-    data = BindData(configs(), [source], [], PAIRS, settings, steps=STEPS, seed=3, vectors=vectors)
-    return list(data.train_dataloader())
+    settings = DataSettings(batch=8, workers=workers, memory_gb=0.1, val_fraction=0.25)
+    validation = None if vectors is None else []  # a part of the rows, which have other vectors than all
+    data = BindData(configs(), [source], validation, PAIRS, settings, steps=STEPS, seed=3, vectors=vectors)
+    return [*data.train_dataloader(), *data.val_dataloader()]
 
 
 if __name__ == "__main__":
