@@ -226,5 +226,5 @@ def _earlier_draws(schedule: np.ndarray, sources: int) -> np.ndarray:
 
 
 def one_thread(worker: int) -> None:
-    """Initialises a loader worker. It stands here, since a worker that is not forked imports the module of it."""
+    """Initialises a loader worker. It is here, since a worker that is not forked imports the module of it."""
     torch.set_num_threads(1)

@@ -50,7 +50,7 @@ class TowerKey:
 
     `tower`: SHA-256 of the bytes of all parameters and buffers of encoder and head. `preparation`: of the settings, the
     source files of the plugin's package and of the core's modules in `SHAPING`, and the versions of `LIBRARIES` and of
-    those that the plugin requires or imports. `device`: vectors of a GPU and of a processor differ in the last digits.
+    those that the plugin requires or imports. `device`: vectors of a GPU and of a CPU differ in their last digits.
     """
 
     modality: str
