@@ -65,7 +65,7 @@ def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
     found = [pair for pair in pairs if not set(pair.of) <= set(still)]
     if not found:
         names = ", ".join("-".join(pair.of) for pair in pairs)
-        raise UserError(f"both towers of every pair stand still ({names}): nothing is left to train; let one move")
+        raise UserError(f"both towers of every pair are frozen ({names}): nothing is left to train; unfreeze one")
     return found
 
 
@@ -98,9 +98,9 @@ def check_validation(run: TrainRun, pairs: Collection[Pair]) -> None:
     name = "-".join(sides)
     if not run.trainer.keep_best_untrained:
         raise UserError(
-            f"trainer.keep_best={run.trainer.keep_best}: this run does not train {name}, and weights that a figure "
-            f"chose are no evidence for it: choose a pair that is trained ({', '.join(trained)}), or say "
-            "trainer.keep_best_untrained=true and have it on record"
+            f"trainer.keep_best={run.trainer.keep_best}: this run does not train {name}, and weights selected by "
+            f"its metric are no evidence for it: choose a pair that is trained ({', '.join(trained)}), or set "
+            "trainer.keep_best_untrained=true, which the ledger records"
         )
     if set(sides) not in [set(str(other).split("-")) for other in run.trainer.val_pairs]:
         raise UserError(f"trainer.keep_best={run.trainer.keep_best} is not measured: add trainer.val_pairs=[{name}]")

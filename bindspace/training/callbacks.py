@@ -44,7 +44,7 @@ class SaveLast(L.Callback):
         try:
             trainer.save_checkpoint(self.path, weights_only=False)
         except UserError as error:
-            raise UserError(f"{error}; then go on with run={self.path.parents[1]}") from error
+            raise UserError(f"{error}; then resume with run={self.path.parents[1]}") from error
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Says which stage the step belongs to, and whether that stage has ended: one that stopped early stays so."""

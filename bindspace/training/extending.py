@@ -40,7 +40,7 @@ def check_ancestor(run: TrainRun, folder: Path) -> None:
     if (describe_ancestor(run) or {}).get("weights_sha256") != recorded:
         raise UserError(
             f"{run.extend} holds other weights than when {folder} began (SHA-256 {str(recorded)[:16]}...): "
-            "bring the old ones back, or start anew with out=..."
+            "restore the old ones, or start anew with out=..."
         )
 
 
@@ -55,8 +55,8 @@ def extended_space(run: TrainRun) -> tuple[Space, set[str]]:
     old = set(space.modalities)
     if space.ledger is not None and space.ledger.unknown_reason is not None and is_first_rank():
         warnings.warn(
-            f"the ledger of {run.extend} says nothing ({space.ledger.unknown_reason}): "
-            "what its towers have seen stays unknown in the new space",
+            f"the ledger of {run.extend} is unknown ({space.ledger.unknown_reason}): "
+            "the training history of its towers stays unknown in the new space",
             stacklevel=2,
         )
     torch.manual_seed(run.seed)

@@ -109,9 +109,9 @@ def fingerprint(tensors: dict[str, Tensor]) -> dict[str, str]:
 
 
 def check_still(before: dict[str, str], space: Space) -> None:
-    """Raises `RuntimeError` that names what moved although it was frozen."""
+    """Raises `RuntimeError` that names the frozen tensors that changed."""
     tensors = dict(chain(space.towers.named_parameters(), space.towers.named_buffers()))
     after = fingerprint({name: tensors[name] for name in before})
     moved = [name for name, value in before.items() if after[name] != value]
     if moved:
-        raise RuntimeError(f"frozen tensors moved during training: {', '.join(moved[:5])} ({len(moved)} in all)")
+        raise RuntimeError(f"frozen tensors changed during training: {', '.join(moved[:5])} ({len(moved)} in all)")

@@ -30,7 +30,7 @@ class MetricsFile(Logger):
                 with path.open(newline="", encoding="utf-8") as file:
                     earlier = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
             except (KeyError, TypeError, ValueError, csv.Error) as error:
-                raise UserError(f"{path} is damaged ({error}): move it away to go on without it") from error
+                raise UserError(f"{path} is damaged ({error}): move it away to resume without it") from error
             self.rows = {int(row["step"]): {k: v for k, v in row.items() if v} for row in earlier}
 
     @property

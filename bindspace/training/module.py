@@ -311,7 +311,7 @@ class BindModule(L.LightningModule):
                 source = getattr(self.space.configs.get(modality), "weights", None) or "the space it was loaded from"
                 raise UserError(
                     f"modality.{modality}: expected the weights that this run began with, got others from {source}"
-                    f" ({tensor}): put the old ones back, or start anew with out=..."
+                    f" ({tensor}): restore the old ones, or start anew with out=..."
                 )
         state = self.state_dict()
         return {name: state[name] for name in own}

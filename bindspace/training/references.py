@@ -129,8 +129,8 @@ def references_of(session: Session, name: str, count: int) -> References:
     space.cpu()  # Lightning moves it where it trains
     if len(found.z_MD) < 2:
         raise UserError(
-            f"{len(found.z_MD)} references of {name} can be read in data.train, which place nothing: add events that "
-            f"hold {run.pivot} and {name}"
+            f"expected 2 or more readable reference vectors of {name} in data.train, got {len(found.z_MD)}: add events "
+            f"that hold {run.pivot} and {name}"
         )
     return found
 

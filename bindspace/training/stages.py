@@ -133,12 +133,12 @@ def _check_stage(shown: str, names: Sequence[str], stage: str, trained: set[str]
     for name in names:
         if name in trained:
             raise UserError(
-                f"{shown}: {name} is trained in stage {stage!r} as well, and what teaches has to be frozen: freeze it "
+                f"{shown}: {name} is trained in stage {stage!r} as well, and a teacher has to be frozen: freeze it "
                 "there (schedule=pivot_first does), or leave this out"
             )
         if name not in learned:
             raise UserError(
-                f"{shown}: before stage {stage!r} {name} has learned nothing that it could teach: train it in an "
+                f"{shown}: {name} is untrained before stage {stage!r}, and a teacher has to be trained: train it in an "
                 "earlier stage, or leave this out"
             )
 

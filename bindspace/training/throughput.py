@@ -1,4 +1,4 @@
-"""Where the time of a stage goes, so that a person sees what to mend: reading, preparing, waiting, encoding, loss.
+"""Where the time of a stage goes, so that a person sees what to fix: reading, preparing, waiting, encoding, loss.
 
 Loader workers time themselves, and their figures travel in the batch; the rest is timed where Lightning's profiler is
 called anyway. The first batch, which starts workers and warms up, is left out.
@@ -152,11 +152,11 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def advice(report: Mapping[str, Any]) -> str:
-    """A sentence on what to mend first."""
+    """A sentence on what to fix first."""
     parts, wait = report["parts"], report["parts"]["wait"]["share"]
     if wait < LATE:
         longest = max(OF_DEVICE, key=lambda part: parts[part]["share"])
-        return f"data keeps up: the step spends most on {longest}"
+        return f"input is not the bottleneck: the step spends most time on {longest}"
     slower = max(OF_WORKERS, key=lambda part: parts[part]["seconds"])
     return (
         f"{wait:.0%} of the time is spent waiting for data, mostly to {slower} it: raise data.workers or data.memory_gb"

@@ -1,4 +1,4 @@
-"""The LightningModule: what is trained, what stands still, what the ledger is told."""
+"""The LightningModule: what is trained, what is frozen, what the ledger is told."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ from bindspace.training.throughput import ReportThroughput, StepClock, advice, f
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is moved: `clock(2.0)`."""
+    """A clock that is stopped until it is advanced: `clock(2.0)`."""
     time = [100.0]
 
     def move(seconds: float) -> None:
@@ -58,7 +58,7 @@ def test_a_stage_that_does_not_wait_is_told_its_longest_part(clock):
     with watch.profile("encode"):
         clock(1.0)
     watch.count(Batch("s", ["a"], {}, {}))
-    assert advice(figures("s", watch, 1, 1)) == "data keeps up: the step spends most on encode"
+    assert advice(figures("s", watch, 1, 1)) == "input is not the bottleneck: the step spends most time on encode"
 
 
 def test_on_a_gpu_every_sixteenth_batch_is_timed_and_stands_for_the_others(clock, monkeypatch):

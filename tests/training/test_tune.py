@@ -192,7 +192,7 @@ def test_a_base_that_moves_under_its_adapter_stops_the_run(tmp_path):
 
     module.on_after_backward = nudge
     with pytest.raises(
-        RuntimeError, match=r"moved during training: left.encoder.blocks.0.base_layer.weight \(1 in all"
+        RuntimeError, match=r"changed during training: left.encoder.blocks.0.base_layer.weight \(1 in all"
     ):
         fit(module, 0, 1, tmp_path)
 
@@ -412,7 +412,7 @@ def test_another_file_than_the_run_began_with_is_refused(tmp_path):
     with torch.no_grad():
         other.towers["left"].encoder.blocks[1].bias += 1e-6
     sentence = r"modality.left: expected the weights that this run began with, got others from left.safetensors "
-    with pytest.raises(UserError, match=sentence + r"\(encoder.blocks.1.bias\): put the old ones back"):
+    with pytest.raises(UserError, match=sentence + r"\(encoder.blocks.1.bias\): restore the old ones"):
         fit(module_of(other, given_of(other)), 2, 4, tmp_path, path)
 
 

@@ -82,7 +82,7 @@ class DistillationConfig(TermConfig):
                 raise UserError(unknown(f"modality in {shown}", name, run.modality, hint=hint))
         if run.pivot in self.of:
             raise UserError(
-                f"{shown}: {run.pivot} is the pivot, through which is distilled: name two others, the student first"
+                f"{shown}: expected two modalities other than the pivot {run.pivot}: name the student first"
             )
         for name in ("temperature", "student_temperature"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:

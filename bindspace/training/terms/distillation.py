@@ -28,7 +28,7 @@ class Distillation(Term):
         for name in (context.pivot, config.of[1]):
             if name not in context.frozen:
                 raise UserError(
-                    f"distillation {'-'.join(config.of)!r}: {name} is trained in the same stage, and what teaches has "
+                    f"distillation {'-'.join(config.of)!r}: {name} is trained in the same stage, and a teacher has "
                     "to be frozen: freeze it there (schedule=pivot_first does), or leave the term out"
                 )
         head = context.head(self.student)
