@@ -56,12 +56,12 @@ def check_pairs(pairs: Collection[Pair], names: Collection[str]) -> None:
 
 
 def frozen(configs: Mapping[str, ModalityConfig]) -> set[str]:
-    """Modalities whose `tune` lets no parameter of the tower move, from the first step to the last."""
+    """Modalities whose `tune` freezes the whole tower from the first step to the last."""
     return {name for name, config in configs.items() if config.tune.freeze and not config.tune.unfreeze_last}
 
 
 def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
-    """The pairs of which a tower moves. Raises `UserError` where there is none."""
+    """The pairs of which a tower is trainable. Raises `UserError` where there is none."""
     found = [pair for pair in pairs if not set(pair.of) <= set(still)]
     if not found:
         names = ", ".join("-".join(pair.of) for pair in pairs)
@@ -70,7 +70,7 @@ def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
 
 
 def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:
-    """Selected modalities that stand in no pair: they are built, but stay as they are initialised."""
+    """Selected modalities that are in no pair: they are built, but not trained."""
     paired = {name for pair in pairs for name in pair.of}
     return [name for name in run.modality if name not in paired]
 

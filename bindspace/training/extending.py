@@ -1,4 +1,4 @@
-"""A run that starts from a saved space: which one, that it is still the same, and the space with the newcomers."""
+"""A run that starts from a saved space: which one, that it is unchanged, and the space with the new modalities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def describe_ancestor(run: TrainRun) -> dict[str, Any] | None:
 
 
 def check_ancestor(run: TrainRun, folder: Path) -> None:
-    """Raises `UserError` unless the space that a run extends is where it was, with the weights it had."""
+    """Raises `UserError` unless the space that a run extends is where it was, with the same weights."""
     try:
         recorded = json.loads((folder / RECORD).read_bytes())["extend"]["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -45,9 +45,9 @@ def check_ancestor(run: TrainRun, folder: Path) -> None:
 
 
 def extended_space(run: TrainRun) -> tuple[Space, set[str]]:
-    """The saved space with the newcomers of a run beside its towers, and the names of what it had, which stands still.
+    """The saved space with the new modalities of a run, and the names of those that it had, which are frozen.
 
-    The ledger is that of the saved space from here on, with the newcomers added. What the run says of the old
+    The ledger is that of the saved space from here on, with the new modalities added. What the run says of the old
     modalities is replaced by the space's own settings.
     """
     assert run.extend is not None

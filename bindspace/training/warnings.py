@@ -1,4 +1,4 @@
-"""What a run says of its own settings before it begins."""
+"""Warnings on the settings of a run, before it starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bindspace.settings import TrainRun
 
 
 def warn_of_batches(run: TrainRun) -> None:
-    """Says where a batch is other than its settings may lead one to think."""
+    """Warns where the batch settings have less effect than expected."""
     if run.trainer.accumulate > 1:
         warnings.warn(
             f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row is "

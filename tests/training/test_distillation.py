@@ -176,7 +176,7 @@ def test_reference_vectors_of_the_own_event_are_left_out_by_id_group_and_pivot(p
     def left_out(event: str, group: str | None = None, pivot: str | None = None) -> set[tuple[str, int]]:
         digest = b"0" * 32 if pivot is None else Medium(rows[pivot]["middle"][0]).digest()
         pivots = np.frombuffer(digest, np.uint8)[None], np.array([0])
-        kept = found.apart_from(References.owners([event], [group], pivots), 0)
+        kept = found.disjoint_from(References.owners([event], [group], pivots), 0)
         return {cells[i] for i in set(range(len(cells))) - set(kept.tolist())}
 
     def both(*events: str) -> set[tuple[str, int]]:

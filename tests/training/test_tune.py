@@ -21,7 +21,7 @@ from bindspace.space.merging import plain_state
 from bindspace.space.space import Space, Tower
 from bindspace.training import BindModule
 from bindspace.training.callbacks import KeepBest, SaveLast
-from bindspace.training.freezing import fingerprint, never_moved, set_trainable
+from bindspace.training.freezing import always_frozen, fingerprint, set_trainable
 from bindspace.training.groups import layer_factors
 
 PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"])]
@@ -378,7 +378,7 @@ def module_of(space, given=None):
 
 def given_of(space):
     BindModule(space, PAIRS, steps=4, seed=5)
-    return fingerprint(never_moved(space, [set()]))
+    return fingerprint(always_frozen(space, [set()]))
 
 
 @pytest.mark.parametrize(
@@ -418,17 +418,17 @@ def test_another_file_than_the_run_began_with_is_refused(tmp_path):
 
 def test_what_an_earlier_stage_trained_stays_in_the_checkpoint():
     space = from_file()
-    assert never_moved(space, [set(), {"left"}]) == {}
-    assert set(never_moved(space, [{"left"}, {"left", "right"}])) == {
+    assert always_frozen(space, [set(), {"left"}]) == {}
+    assert set(always_frozen(space, [{"left"}, {"left", "right"}])) == {
         name for name in space.towers.state_dict() if name.startswith("left.encoder")
     }
 
 
 def test_only_what_comes_from_a_file_is_left_out():
     space = plain_space(middle=Middle(tune=Tune(freeze=True)))
-    assert never_moved(space, [{"middle"}]) == {}
+    assert always_frozen(space, [{"middle"}]) == {}
     whole = {name for name in space.towers.state_dict() if name.startswith("middle.")}
-    assert set(never_moved(space, [{"middle"}], loaded=["middle"])) == whole
+    assert set(always_frozen(space, [{"middle"}], loaded=["middle"])) == whole
 
 
 def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place():
