@@ -50,7 +50,7 @@ class Ledger:
 
     @classmethod
     def declared(cls, modalities: Iterable[str], by: str, pairs: Mapping[tuple[str, str], str]) -> Ledger:
-        """The record of third-party weights: nothing was seen, but `by` says that these pairs were trained.
+        """The record of third-party weights: nothing was seen, but `by` names trained pairs and their data.
 
         A pair may name a modality that is not among `modalities`: it is then a leg to what has been left out.
         """
