@@ -26,7 +26,7 @@ from bindspace.settings.run import OptimSettings, Pair
 from bindspace.space.merging import plain_state
 from bindspace.space.space import Space
 from bindspace.training.callbacks import SaveLast
-from bindspace.training.freezing import adapt, fingerprint, never_moved
+from bindspace.training.freezing import adapt, always_frozen, tensor_hashes
 from bindspace.training.logging import quiet
 
 NETWORK, EVENTS = "vit_tiny_patch16_224", 4
@@ -75,7 +75,7 @@ def measured(tune: Tune, folder: Path) -> list[str]:
     torch.manual_seed(0)
     space = Space({"image": image, "partner": Partner()}, 128, "image", pretrained=True)
     adapt(space, space.modalities)
-    kept = fingerprint(never_moved(space, [()]))
+    kept = tensor_hashes(always_frozen(space, [()]))
     module = BindModule(space, [Pair(["image", "partner"])], steps=1, rebuilt=kept, optim=OptimSettings(lr=1e-3))
     trainer = L.Trainer(
         max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,

@@ -109,7 +109,7 @@ def test_fresh_the_two_that_met_only_the_pivot_are_emergent():
     assert statuses(star()) == STAR
 
 
-@pytest.mark.filterwarnings("default:text stands in no pair")
+@pytest.mark.filterwarnings("default:no pair contains text")
 def test_fresh_a_modality_in_no_pair_is_unlinked_with_everyone(capsys):
     pairs = ("pairs=[{of: [vector,words]},{of: [vector,curve]}]",)
     sources = source("vw", "vector", "words"), source("vc", "vector", "curve")

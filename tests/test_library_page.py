@@ -10,7 +10,7 @@ import pytest
 PAGE = Path(__file__).parents[1] / "docs" / "use-as-a-library.md"
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:You defined a `validation_step`.*")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 @pytest.mark.filterwarnings("ignore:The number of training batches.*", "ignore:.*treespec.*")
 def test_the_code_of_the_page_runs_and_does_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -41,7 +41,7 @@ def test_pairs_move_unless_both_of_their_towers_are_frozen_from_end_to_end():
     pairs = resolve_pairs(run)
     assert frozen(run.modality) == {"a", "b"}
     assert [pair.of for pair in moving(pairs, frozen(run.modality))] == [["a", "c"]]
-    with pytest.raises(UserError, match=r"both towers of every pair stand still \(a-b\): nothing is left to train"):
+    with pytest.raises(UserError, match=r"both towers of every pair are frozen \(a-b\): nothing is left to train"):
         moving(pairs[:1], {"a", "b"})
     run.modality["b"].tune.unfreeze_last = 1
     assert frozen(run.modality) == {"a"}

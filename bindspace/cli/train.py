@@ -47,7 +47,7 @@ def train(
     cfg: bool = False,
     resolve: bool = False,
 ) -> int:
-    """Composes and trains one run. `folder`: of a job of a sweep, which goes on where it was stopped; None chooses one.
+    """Composes and trains one run. `folder`: of a job of a sweep, which resumes where it was stopped; None chooses one.
 
     `cfg`: print the config and do nothing.
     """
@@ -84,21 +84,19 @@ def _start(settings: TrainRun, pairs: list[Pair], folder: Path) -> None:
 
 
 def _again(settings: TrainRun, pairs: Sequence[Pair], folder: Path) -> int:
-    """Another attempt at a job that was stopped: goes on in its folder, if that holds a run of the same settings."""
+    """Another attempt at a job that was stopped: resumes in its folder, if that holds a run of the same settings."""
     from bindspace.cli.compose.run_file import load_run
 
     with_sources(settings, pairs)
     settings.out = str(folder)
     if load_run(folder / CONFIG) != settings:
-        raise UserError(
-            f"{folder} holds a run of other settings: go on with it by run={folder}, or choose another out="
-        )
+        raise UserError(f"{folder} holds a run of other settings: resume it with run={folder}, or choose another out=")
     with _command([f"run={_quoted(str(folder))}"]):
         return resume([f"run={_quoted(str(folder))}"], [])
 
 
 def resume(resumed: Sequence[str], changes: Sequence[str]) -> int:
-    """Goes on with a run: `run=FOLDER`, and the few settings that may change."""
+    """Resumes a run: `run=FOLDER`, and the few settings that may change."""
     from bindspace.cli.arguments import settings as values
     from bindspace.cli.compose.run_file import changed_run, load_run, save_run
     from bindspace.settings import check_run

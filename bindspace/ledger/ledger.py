@@ -1,4 +1,4 @@
-"""The ledger: which pairs, sources and media the weights have seen, written from what contributed gradient.
+"""The ledger: which pairs, sources and media the weights have seen, written from what contributed to the loss.
 
 It records and does not prove: it detects accidents and swaps, not forgery. `bindspace.ledger.file` says how it is kept.
 """
@@ -50,7 +50,7 @@ class Ledger:
 
     @classmethod
     def declared(cls, modalities: Iterable[str], by: str, pairs: Mapping[tuple[str, str], str]) -> Ledger:
-        """The record of foreign weights: nothing was seen, but `by` says that these pairs were trained, each on what.
+        """The record of third-party weights: nothing was seen, but `by` names trained pairs and their data.
 
         A pair may name a modality that is not among `modalities`: it is then a leg to what has been left out.
         """
@@ -110,7 +110,7 @@ class Ledger:
         record.groups.add(_group_digests(groups))
 
     def declare(self, pair: tuple[str, str], by: str, note: str = "") -> None:
-        """Notes that somebody says of foreign weights that the pair was trained."""
+        """Notes that somebody says of third-party weights that the pair was trained."""
         declaration = {"pair": list(_key(*pair)), "by": by, "note": note}
         if declaration not in self.declarations:
             self.declarations.append(declaration)
@@ -120,7 +120,7 @@ class Ledger:
         extend(self.selected_on, [metric])
 
     def inherit(self, ancestor: Ledger, modalities: Iterable[str] | None = None, note: str = "") -> None:
-        """Takes over the record of a space whose towers this one goes on with (`modalities`; by default all of them).
+        """Takes over the record of a space whose towers this one takes over (`modalities`; by default all of them).
 
         Steps are summed and media united; of an ancestor that is unknown, the towers' pasts are unknown from here on.
         """
@@ -194,7 +194,7 @@ class Ledger:
         return count
 
     def unpaired_steps(self, a: str, b: str) -> int:
-        """Steps of losses that touched both without any correspondence, such as a teacher through the pivot."""
+        """Steps of losses that touched both without any correspondence, such as distillation through the pivot."""
         record = self.pairs.get(_key(a, b))
         return record.unpaired.steps if record else 0
 
@@ -204,7 +204,7 @@ class Ledger:
         return list(record.shaped_by) if record else []
 
     def declared_of(self, a: str, b: str) -> list[str]:
-        """Who says of foreign weights that the pair was trained, and on what: for people."""
+        """Who says of third-party weights that the pair was trained, and on what: for people."""
         return [said(each) for each in self.declarations if _key(*each["pair"]) == _key(a, b)]
 
     def seen(self, name: str, digests: Any) -> np.ndarray:

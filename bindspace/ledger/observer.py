@@ -1,4 +1,4 @@
-"""What a term of the loss took in a step, and what of it goes on record. It observes: a term need not report anything.
+"""What a term of the loss took in a step, and what of it is recorded. It observes: a term need not report anything.
 
 The unit is one term over one optimiser step. For every two names of which it took rows of a common event, in any of its
 calls, detached or not: `paired`, if one of the two is trainable, or the term itself is, and a gradient that is not zero
@@ -24,8 +24,8 @@ NONE = np.empty((0, 32), np.uint8)
 
 
 @dataclass
-class Events:
-    """How the events of a batch are known, by position: id, group, and the content of the pivot."""
+class EventKeys:
+    """The identity of a batch's events, by position: id, group, and the content of the pivot."""
 
     ids: Sequence[str]
     groups: Sequence[str | None]
@@ -56,7 +56,7 @@ class Events:
 
 @dataclass
 class Reference:
-    """Reference vectors of one modality as the ledger is told of them: media, manifests, groups."""
+    """Reference vectors of one modality as the ledger records them: media, manifests, groups."""
 
     name: str
     digests: np.ndarray
@@ -68,7 +68,7 @@ class Reference:
 class Taken:
     """What one term took in one step. `media`: by name the digests (n, 32) of the batch and their events (n,)."""
 
-    events: Events
+    events: EventKeys
     source: str
     media: Mapping[str, tuple[np.ndarray, np.ndarray]]
     aligned: dict[str, set[int]] = field(default_factory=dict)  # by name, positions of events
@@ -78,7 +78,7 @@ class Taken:
     owned: list[Tensor] = field(default_factory=list)  # the same of the term's own parameters
 
     def watch(self, name: str, z: Tensor) -> Tensor:
-        """The tensor as the term gets it: what gradient comes back through it is noted."""
+        """The tensor as the term gets it: whether a gradient reaches it is noted."""
         if not z.requires_grad:
             return z
         z = z.view_as(z)
@@ -98,15 +98,15 @@ class Entry:
 
 
 class Observer:
-    """Of one term instance: which events it has met by name in its life, since it may keep rows in its buffers."""
+    """Of one term instance: which events it has taken by name so far, since it may keep rows in its buffers."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = list(names)
         self.met: dict[str, set[tuple[str, Any]]] = {}
 
     def entries(self, taken: Taken) -> list[Entry]:
-        """The candidates of a step: each two names with a common event, now or in the past, and those taken apart."""
-        keeps = len(self.names) > 2  # of two names each call takes both: nothing more can be kept than is on record
+        """The candidates of a step: each two names with a common event, now or in the past, and those taken alone."""
+        keeps = len(self.names) > 2  # of two names each call takes both: nothing beyond the record can be kept
         keys = {name: taken.events.keys(positions) for name, positions in taken.aligned.items()} if keeps else {}
         found: list[Entry] = []
         for a, b in itertools.combinations(sorted({*taken.aligned, *self.met}), 2):
@@ -146,7 +146,7 @@ def media_of(media: Mapping[str, tuple[np.ndarray, np.ndarray]], name: str, posi
 
 @dataclass
 class Observed:
-    """What a rank tells the others of one term in one step: where gradient was not zero, and the candidates.
+    """What a rank sends to the others of one term in one step: where gradient was not zero, and the candidates.
 
     `students`: the rows that were taken aligned beside reference vectors, by name.
     """
@@ -181,7 +181,7 @@ class Contribution:
 
 
 class StepRecord:
-    """What goes on record of one optimiser step: each pair once, however many terms took it.
+    """What is recorded of one optimiser step: each pair once, however many terms took it.
 
     `trainable`: whether a modality's tower has a trainable parameter.
     """
@@ -191,17 +191,17 @@ class StepRecord:
         self.reached: set[str] = set()  # the modalities that gradient reached
         self._found: dict[tuple[tuple[str, str], str, str], Contribution] = {}
 
-    def add(self, told: Sequence[Observed], references: Sequence[Reference]) -> None:
-        """Takes up what all ranks saw of one term."""
-        reached, owned = set().union(*(each.reached for each in told)), any(each.owned for each in told)
+    def add(self, gathered: Sequence[Observed], references: Sequence[Reference]) -> None:
+        """Adds what all ranks saw of one term."""
+        reached, owned = set().union(*(each.reached for each in gathered)), any(each.owned for each in gathered)
         self.reached |= reached
         if not reached and not owned:
             return
-        for entry in (entry for each in told for entry in each.entries):
+        for entry in (entry for each in gathered for entry in each.entries):
             if owned or any(self.trainable(name) for name in entry.pair):
                 self._of(entry.pair, entry).gradient |= reached
         for reference in references:
-            for entry in (entry for each in told for entry in each.students):
+            for entry in (entry for each in gathered for entry in each.students):
                 if (owned or self.trainable(entry.pair[0])) and entry.pair[0] != reference.name:
                     found = self._of((entry.pair[0], reference.name), entry)
                     found.gradient |= reached
@@ -213,7 +213,7 @@ class StepRecord:
         return found
 
     def write(self, ledger: Ledger, pivot: str) -> None:
-        """Puts it on record."""
+        """Writes it into the ledger."""
         for (pair, kind, source), found in self._found.items():
             media = {name: _distinct([each.digests.get(name, NONE) for each in found.entries]) for name in pair}
             groups = dict.fromkeys(group for each in found.entries for group in each.groups)

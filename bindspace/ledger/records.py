@@ -118,8 +118,8 @@ def as_names(values: Any) -> list[str]:
 
 @dataclass
 class History:
-    """Where a tower comes from: `random` initialisation, foreign weights with declarations (`declared`), or foreign
-    weights about which nothing is said (`weights`). `inherited`: by way of another space."""
+    """Where a tower comes from: `random` initialisation, third-party weights with declarations (`declared`), or
+    without (`weights`). `inherited`: via another space."""
 
     origin: str
     inherited: bool = False

@@ -59,7 +59,7 @@ def info_nce(
 
 @dataclass(frozen=True)
 class Task:
-    """What a tiled loss is asked beside its tensors."""
+    """The arguments of a tiled loss beside its tensors."""
 
     keys_a: Tensor | None
     keys_b: Tensor | None
@@ -106,7 +106,7 @@ class Gradients:
         self.any = self.need_a or self.need_b or self.need_scale
 
     def everyone(self, own: Tensor | None, rows: Tensor) -> Tensor | None:
-        """Room for what this rank adds to the rows of all: its own room where there is one rank."""
+        """A buffer for what this rank adds to the rows of all: its own where there is one rank."""
         return own if own is None or self.task.ranks is None else torch.zeros_like(rows)
 
     def add_everyone(self, own: Tensor | None, rows: Tensor | None) -> None:
@@ -174,7 +174,7 @@ class _InfoNCE(TiledLoss):
 
 
 class _Pass:
-    """One evaluation: the queries of both directions, and the block in which they meet."""
+    """One evaluation: the queries of both directions, and the block of their similarities."""
 
     def __init__(self, a_nD: Tensor, b_nD: Tensor, scale: float, task: Task) -> None:
         self.a, self.b, self.scale, self.task = a_nD, b_nD, scale, task
@@ -196,7 +196,7 @@ class _Pass:
         return (task.sum(self.rows.losses().sum()) + self.columns.losses().sum()) / (2 * self.total)
 
     def gradients(self, sums: Gradients) -> None:
-        """Adds every tile's part, then what the ranks owe each other."""
+        """Adds every tile's part, then exchanges the ranks' parts."""
         weight = self.rows.own_weight() + self.columns.part(self.here).own_weight()
         b_all = sums.everyone(sums.b, self.b_all)
         a = torch.zeros_like(self.a) if sums.a is None and b_all is None else sums.a  # the scale's gradient comes by it

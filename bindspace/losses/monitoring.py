@@ -1,4 +1,4 @@
-"""What is watched beside a loss, without the matrix of similarities."""
+"""Metrics that are logged beside a loss, without the matrix of similarities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hit_rate(query_nD: Tensor, gallery_MD: Tensor) -> Tensor:
 
 
 def mean_negatives(keys_a: Tensor, keys_b: Tensor) -> float:
-    """How many negatives a row has on average, where rows of equal content on either side are none: of M rows."""
+    """How many negatives a row has on average, where rows of equal content on either side are not negatives."""
     equal_a, equal_b, equal_both = (_multiplicity(keys) for keys in (keys_a, keys_b, torch.stack([keys_a, keys_b], 1)))
     return len(keys_a) - float((equal_a + equal_b - equal_both).double().mean())
 

@@ -1,4 +1,4 @@
-"""The losses as they are written down, with the whole matrix of similarities: the reference, and right for few rows.
+"""The losses as their equations say, with the whole similarity matrix: the reference, and faster for few rows.
 
 Shapes: B rows, D dims. `a_BD[i]` and `b_BD[i]` are the two sides of one event.
 """
@@ -32,7 +32,7 @@ def info_nce_plain(
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
 ) -> Tensor:
-    """`info_nce`, in the words of its equation."""
+    """`info_nce`, as its equation says."""
     logits_BB = logit_scale * (a_BD @ b_BD.T)
     if keys_a is not None and keys_b is not None:
         logits_BB = logits_BB.masked_fill(not_negative(keys_a, keys_b), float("-inf"))
@@ -49,7 +49,7 @@ def siglip_plain(
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
 ) -> Tensor:
-    """`siglip`, in the words of its equation."""
+    """`siglip`, as its equation says."""
     z_BB = logit_scale * (a_BD @ b_BD.T) + bias
     negative_BB = ~torch.eye(len(z_BB), dtype=torch.bool, device=z_BB.device)
     if keys_a is not None and keys_b is not None:

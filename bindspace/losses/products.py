@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 class Products:
-    """What a loss multiplies. `bf16` rounds both operands to bf16 and adds up in float32, on every device the same.
+    """The matrix products of a loss. `bf16` rounds both operands to bf16 and sums in float32, on every device the same.
 
-    It pays on a GPU, and on a processor with matrix units for it (AMX); elsewhere the rounding is done, and the product
+    It is faster on a GPU, and on a processor with AMX; elsewhere the rounding is done, and the product
     is one of float32.
     """
 

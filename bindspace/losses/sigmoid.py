@@ -1,4 +1,4 @@
-"""The sigmoid loss over all couples of a batch, without its matrix of similarities, over one process or many.
+"""The sigmoid loss over all pairings of a batch, without its matrix of similarities, over one process or many.
 
 Shapes: B rows (of this rank), D dims. `a_BD[i]` and `b_BD[i]` are the two sides of one event.
 """
@@ -30,7 +30,7 @@ def siglip(
     ranks: Ranks | None = None,
     tiled: bool | None = None,
 ) -> Tensor:
-    """The sum over all couples of -log sigmoid(+-(scale * cosine + bias)), by the number of rows: a scalar, exact.
+    """The sum over all pairings of -log sigmoid(+-(scale * cosine + bias)), by the number of rows: a scalar, exact.
 
     Plus for a row and its own partner, minus for all others (Zhai et al. 2023, equation 1). It has gradients for rows,
     scale and bias. Everything else is as for `info_nce`.
@@ -49,14 +49,14 @@ def siglip(
 
 
 class _SigLIP(TiledLoss):
-    """A couple's gradient depends on no other couple, so one pass gives value and gradients: three products a tile."""
+    """The gradient of a pairing depends on no other, so one pass gives value and gradients: three products a tile."""
 
     @staticmethod
     def forward(ctx: Any, a_nD: Tensor, b_nD: Tensor, scale: Tensor, bias: Tensor, task: Task) -> Tensor:
         flags = tuple(task.grad and need for need in ctx.needs_input_grad[:4])
         sums = Gradients(a_nD, b_nD, task, task.needs(flags, a_nD.device))
         here, factor = task.here(a_nD), 1 / (len(a_nD) if task.ranks is None else sum(task.ranks.counts))
-        sweep = _Couples(float(scale), float(bias), Products(task.products, a_nD.device))
+        sweep = _Negatives(float(scale), float(bias), Products(task.products, a_nD.device))
         cosine_n = dot_rows(a_nD, b_nD)
         own_n = float(scale) * cosine_n + float(bias)
         with sweep.products.ready():
@@ -78,7 +78,7 @@ class _SigLIP(TiledLoss):
         return (task.sum(total) * factor).to(a_nD.dtype)
 
 
-class _Couples:
+class _Negatives:
     """Value and gradients of blocks of negatives, at one scale and bias."""
 
     def __init__(self, scale: float, bias: float, products: Products) -> None:
@@ -89,7 +89,7 @@ class _Couples:
         reach = block.reach(self.scale) + abs(self.bias)
         exact = block.left_nD.dtype == torch.float64 or not reach <= FLOAT32  # NaN too
         if sums.any and left_nD is None and right_MD is None:
-            left_nD = torch.zeros_like(block.left_nD)  # the scale's gradient comes by way of it
+            left_nD = torch.zeros_like(block.left_nD)  # the scale's gradient comes via it
         x, into = (block.left_nD, left_nD) if left_nD is not None else (block.right_MD, right_MD)
         before = 0.0 if into is None else dots(x, into)
         room, other = block.buffer(), block.buffer()

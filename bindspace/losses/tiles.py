@@ -3,8 +3,8 @@
 Shapes: n rows on the left, M on the right, D dims. A block is never held as a whole: memory is two tiles.
 
 In float32 one exponential of a tile serves rows and columns, with one reference for the whole block. It is exact while
-logits stay within `FLOAT32` of zero and no sum leaves float32's range, which is checked; elsewhere tiles are done in
-float64, with a reference for each row and column.
+logits stay within `FLOAT32` of zero and no sum leaves float32's range, which is checked; elsewhere tiles are computed
+in float64, with a reference for each row and column.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Equal:
         self.column_ids = inverse[self.columns]
 
     def within(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """Row and column, counted within the tile, of every equal couple."""
+        """Row and column, counted within the tile, of every equal pairing."""
         r, c = _between(self.rows, rows), _between(self.columns, columns)
         i, j = (self.row_ids[r, None] == self.column_ids[None, c]).nonzero(as_tuple=True)
         return self.rows[r][i] - rows.start, self.columns[c][j] - columns.start
@@ -62,7 +62,7 @@ class Queries:
 
     @classmethod
     def new(cls, own: Tensor) -> Queries:
-        """Before any block was met: each row has its own partner."""
+        """Before any block: each row has its own partner."""
         return cls(own, torch.full_like(own, -torch.inf))
 
     @property
@@ -94,7 +94,7 @@ class Block:
     left_nD: Tensor
     right_MD: Tensor
     first: int = 0  # the column of row 0's own partner; that of row 1 follows
-    same: list[Equal] = field(default_factory=list)  # equal ones are no negatives
+    same: list[Equal] = field(default_factory=list)  # equal ones are not negatives
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """Row and column spans."""
@@ -160,7 +160,7 @@ class Sweep:
         return tile
 
     def collect(self, left: Queries, right: Queries) -> None:
-        """Adds the block's log-sum-exps to what its rows and its columns have met so far."""
+        """Adds the block's log-sum-exps to what its rows and its columns have so far."""
         found = None if self.exact else self._fast_sums()
         if found is None:
             self.exact, self.kept = True, None

@@ -29,7 +29,7 @@ def volumes(anchor_BD: Tensor, others_KBD: Tensor) -> Tensor:
 def gram(anchor_BD: Tensor, others_KBD: Tensor, temperature: float, *, keys_KB: Tensor | None = None) -> Tensor:
     """The mean of both directions' cross-entropy over -volume / temperature: a scalar (the same paper, equation 6).
 
-    `keys_KB` (any number of rows, B): events of equal content in any of these are no negatives of each other.
+    `keys_KB` (any number of rows, B): events of equal content in any of these are not negatives of each other.
     """
     logits_BB = -volumes(anchor_BD, others_KBD) / temperature
     if keys_KB is not None:

@@ -1,4 +1,4 @@
-"""What a loss asks of the ranks that share a batch. `bindspace.training.ranks` answers by torch.distributed."""
+"""The interface of the ranks that share a batch. `bindspace.training.ranks` implements it with torch.distributed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Ranks(Protocol):
     here: slice  # this rank's rows among all
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows (n, ...) of every rank, one below the other."""
+        """Rows (n, ...) of every rank, concatenated."""
         ...
 
     def sum(self, values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Values that are of the right type and still make no sense: said before anything slow is imported."""
+"""Values that are of the right type and still make no sense: refused before anything slow is imported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_run(run: TrainRun) -> list[Pair]:
     """The pairs that are trained, of a run whose values all make sense. Raises `UserError` for one that does not."""
     check_values(run, CHECKS)
     if run.loss is None:
-        raise UserError("there is no loss: choose one, e.g. loss=learned")
+        raise UserError("loss is not set: choose one, e.g. loss=learned")
     if run.benchmark.published:
         raise UserError(
             "a table of published results is measured by `bindspace benchmark`, on data sets of its own: leave its "
@@ -68,13 +68,13 @@ def check_run(run: TrainRun) -> list[Pair]:
     _check_heads(run)
     if run.extend is None and (untrained := unpaired(run, pairs)):
         warnings.warn(
-            f"{', '.join(untrained)} stands in no pair and is not trained: leave it out of modality", stacklevel=2
+            f"no pair contains {', '.join(untrained)}, so it is not trained: leave it out of modality", stacklevel=2
         )
     trained = moving(pairs, frozen(run.modality))
     for pair in pairs:
         if pair not in trained:
             name = "-".join(pair.of)
-            warnings.warn(f"both towers of {name} stand still: the pair is not trained, nor on record", stacklevel=2)
+            warnings.warn(f"both towers of {name} are frozen: the pair is not trained, nor recorded", stacklevel=2)
     check_terms(run, trained)
     for config in run.callbacks.values():
         config.check(run)
@@ -82,24 +82,24 @@ def check_run(run: TrainRun) -> list[Pair]:
 
 
 def _check_heads(run: TrainRun) -> None:
-    """A tower that ends in a space of its own fixes `dim`; another head on its weights is worth a warning."""
+    """A tower with an embedding space of its own fixes `dim`; another head on its weights warns."""
     for name, config in run.modality.items():
         if config.head is Head.identity:
             if config.width != run.dim:
                 raise UserError(
-                    f"dim={run.dim}: modality.{name} ends in a space of its own of {config.width} dimensions (head="
+                    f"dim={run.dim}: modality.{name} outputs embeddings of {config.width} dimensions (head="
                     f"identity): set dim={config.width}, or leave dim out"
                 )
         elif config.weights is not None and own_space(type(config)):
             warnings.warn(
-                f"modality.{name}.head={config.head.name} puts a random projection on weights that end in a space of "
-                "their own: what they know of other modalities is lost; leave head out to keep it",
+                f"modality.{name}.head={config.head.name} puts a random projection on a pretrained embedding space: "
+                "its alignment with other modalities is lost; leave head out to keep it",
                 stacklevel=2,
             )
 
 
 def own_space(kind: type[ModalityConfig]) -> bool:
-    """Whether towers of an implementation end in a space of their own, unless they are told otherwise."""
+    """Whether towers of an implementation have an embedding space of their own by default."""
     return any(item.name == "head" and item.default is Head.identity for item in fields(kind))
 
 
@@ -116,7 +116,7 @@ def check_values(run: Any, checks: list[Check]) -> None:
 def _check_sources(run: TrainRun) -> None:
     data = run.data
     if data.dataset is None and not data.train:
-        raise UserError("there is nothing to train on: write 'data.train=[{path: my/manifest.jsonl}]'")
+        raise UserError("no training data: write 'data.train=[{path: my/manifest.jsonl}]'")
     for split, sources in (("train", data.train), ("val", data.val), ("test", data.test)):
         for index, source in enumerate(sources):
             if source.weight <= 0:

@@ -56,21 +56,21 @@ def check_pairs(pairs: Collection[Pair], names: Collection[str]) -> None:
 
 
 def frozen(configs: Mapping[str, ModalityConfig]) -> set[str]:
-    """Modalities whose `tune` lets no parameter of the tower move, from the first step to the last."""
+    """Modalities whose `tune` freezes the whole tower from the first step to the last."""
     return {name for name, config in configs.items() if config.tune.freeze and not config.tune.unfreeze_last}
 
 
 def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
-    """The pairs of which a tower moves. Raises `UserError` where there is none."""
+    """The pairs of which a tower is trainable. Raises `UserError` where there is none."""
     found = [pair for pair in pairs if not set(pair.of) <= set(still)]
     if not found:
         names = ", ".join("-".join(pair.of) for pair in pairs)
-        raise UserError(f"both towers of every pair stand still ({names}): nothing is left to train; let one move")
+        raise UserError(f"both towers of every pair are frozen ({names}): nothing is left to train; unfreeze one")
     return found
 
 
 def unpaired(run: TrainRun, pairs: Collection[Pair]) -> list[str]:
-    """Selected modalities that stand in no pair: they are built, but stay as they are initialised."""
+    """Selected modalities that are in no pair: they are built, but not trained."""
     paired = {name for pair in pairs for name in pair.of}
     return [name for name in run.modality if name not in paired]
 
@@ -98,9 +98,9 @@ def check_validation(run: TrainRun, pairs: Collection[Pair]) -> None:
     name = "-".join(sides)
     if not run.trainer.keep_best_untrained:
         raise UserError(
-            f"trainer.keep_best={run.trainer.keep_best}: this run does not train {name}, and weights that a figure "
-            f"chose are no evidence for it: choose a pair that is trained ({', '.join(trained)}), or say "
-            "trainer.keep_best_untrained=true and have it on record"
+            f"trainer.keep_best={run.trainer.keep_best}: this run does not train {name}, and weights selected by "
+            f"its metric are no evidence for it: choose a pair that is trained ({', '.join(trained)}), or set "
+            "trainer.keep_best_untrained=true, which the ledger records"
         )
     if set(sides) not in [set(str(other).split("-")) for other in run.trainer.val_pairs]:
         raise UserError(f"trainer.keep_best={run.trainer.keep_best} is not measured: add trainer.val_pairs=[{name}]")

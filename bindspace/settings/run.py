@@ -16,7 +16,7 @@ class Control(Enum):
     """Rows of control that a benchmark measures on demand."""
 
     within_label = "within_label"  # the right answer were another event of the same label
-    two_hop = "two_hop"  # by way of the nearest pivot of another event
+    two_hop = "two_hop"  # via the nearest pivot of another event
     stand_in = "stand_in"  # by one number of the query alone: duration, loudness, what its plugin tells
 
 
@@ -29,11 +29,11 @@ class Map(Enum):
 
 @dataclass
 class Published:
-    """A row of a table of results that others published: what is measured on which data set, and their figure."""
+    """A row of a table of results that others published: what is measured on which data set, and their result."""
 
     dataset: str  # the name of a data set plugin
     metric: str  # accuracy, map, or recall@K
-    query: str  # the modality that is classified, or that asks
+    query: str  # the modality that is classified, or that queries
     gallery: str  # the modality that classes are put into words in, or that answers
     figure: float  # theirs, in percent
     source: str  # where it is published
@@ -57,7 +57,7 @@ class DataSettings:
     val: list[Source] = field(default_factory=list)  # empty: a share of the training rows
     test: list[Source] = field(default_factory=list)
     near: list[Source] = field(default_factory=list)  # training data that test media are compared with, for near-copies
-    choices: list[Choice] = field(default_factory=list)  # probes of the benchmark: right answers against tempting ones
+    choices: list[Choice] = field(default_factory=list)  # probes of the benchmark, with hard distractors
     dataset: Any = (
         None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
     )
@@ -94,7 +94,7 @@ class OptimSettings:
 
 @dataclass
 class StageSettings:
-    """A part of the schedule: which pairs are trained for how many steps, and what stands still meanwhile."""
+    """A part of the schedule: which pairs are trained for how many steps, and what is frozen meanwhile."""
 
     name: str
     steps: int
@@ -113,7 +113,7 @@ class TrainerSettings:
     accelerator: str = "auto"
     precision: Precision = Precision.auto
     threads: int | None = None  # None: as many as there are cores
-    cache: str | None = None  # a folder where vectors of frozen towers are kept for other runs; null: for this run only
+    cache: str | None = None  # a folder that caches embeddings of frozen towers for other runs; null: for this run only
     micro_batch: int | None = None  # samples encoded at once on each rank, for a data.batch beyond memory; null: all
     accumulate: int = 1  # plain gradient accumulation: adds no negatives, and says so
     compile: bool = False  # torch.compile of the encoders in training; needs a C++ compiler
@@ -149,7 +149,7 @@ class BenchmarkSettings:
     slices: list[str] = field(default_factory=list)  # attribute columns: recall of the queries of each value
     controls: list[Control] = field(default_factory=list)  # within_label, two_hop, stand_in
     choices: bool = False  # the probes that the data set makes, beside those of data.choices
-    composed: bool = False  # two modalities ask together
+    composed: bool = False  # composed queries of two modalities
     map: Map = Map.pca  # of report.html: the main axes, or t-SNE (needs openTSNE)
     shots: list[int] = field(default_factory=list)  # linear probes with so many examples a class; 0: all
     published: list[Published] = field(default_factory=list)  # a table of others' results that is measured, and no more
@@ -178,8 +178,8 @@ class TrainRun:
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     seed: int = 0
     out: str | None = None  # None: outputs/<experiment>/<date_time>
-    run: str | None = None  # a run folder to go on with
-    extend: str | None = None  # a space folder that newcomers join
+    run: str | None = None  # a run folder to resume
+    extend: str | None = None  # a space folder that new modalities join
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Settings that change how towers are computed, and not what: compiled, with activations computed again, channels last.
+"""Settings that change how towers are computed, not what: compilation, activation checkpointing, channels last.
 
 Each holds for the block of `faster` only, so that what is saved and measured afterwards is the plain tower.
 """
@@ -44,7 +44,7 @@ def faster(space: Space, settings: TrainerSettings, trained: Iterable[str]) -> I
 
 
 def _each(stack: ExitStack, setting: str, lacking: str, towers: dict[str, Tower], change: Any) -> None:
-    """Applies a change to each tower; it says whether there was anything to change."""
+    """Applies a change to each tower; warns where it changes nothing."""
     changed = [stack.enter_context(change(tower.encoder)) for tower in towers.values()]
     if not any(changed):
         names = ", ".join(towers)
@@ -73,10 +73,10 @@ def _compiled(encoder: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _checkpointed(encoder: nn.Module) -> Iterator[bool]:
-    """Each block keeps its input only, and is computed again when its gradient is (Chen et al. 2016, 1604.06174)."""
+    """Each block keeps its input only, and is recomputed in the backward pass (Chen et al. 2016, 1604.06174)."""
     blocks = [block for block in getattr(encoder, "blocks", []) if isinstance(block, nn.Module)]
     for block in blocks:
-        block.forward = partial(_again, block.forward)  # type: ignore[method-assign]
+        block.forward = partial(_recomputed, block.forward)  # type: ignore[method-assign]
     try:
         yield bool(blocks)
     finally:
@@ -84,7 +84,7 @@ def _checkpointed(encoder: nn.Module) -> Iterator[bool]:
             del block.forward
 
 
-def _again(forward: Any, *args: Any, **kwargs: Any) -> Any:
+def _recomputed(forward: Any, *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
@@ -92,7 +92,7 @@ def _again(forward: Any, *args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def _channels_last(encoder: nn.Module) -> Iterator[bool]:
-    """Weights and inputs of four dimensions lie with the channels innermost."""
+    """Weights and inputs of four dimensions are stored channels last."""
     has_any = any(parameter.ndim == 4 for parameter in encoder.parameters())
     if not has_any:
         yield False

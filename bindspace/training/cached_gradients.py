@@ -3,8 +3,8 @@
 Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup" (arXiv 2101.06983), section
 3: the loss needs all vectors, but only its gradient on them has to reach the towers. So a step (1) encodes chunk by
 chunk without a graph, (2) takes the loss and its gradient on the vectors, (3) encodes each chunk again, with a graph,
-and sends that chunk's gradient through it. The last chunk keeps its graph from (1), and a tower that stands still needs
-no (3). Random states are replayed, so that dropout is the same both times.
+and sends that chunk's gradient through it. The last chunk keeps its graph from (1), and a frozen tower needs no
+(3). Random states are replayed, so that dropout is the same both times.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from bindspace.space import Space
 from bindspace.training.ranks import world_size
 
 Prepared = Mapping[str, Tensor]
-BUCKET = 2**23  # numbers that are summed over ranks at once
+BUCKET = 2**23  # numbers that are reduced over ranks at once
 
 
 @dataclass
-class Waiting:
-    """Chunks of one tower whose vectors were computed without a graph, and these vectors, which gather a gradient."""
+class PendingChunks:
+    """Chunks of one tower whose vectors were computed without a graph, and these vectors with their gradient."""
 
     name: str
     chunks: list[Prepared]
@@ -48,7 +48,7 @@ class CachedGradients:
     def __init__(self, space: Space, micro_batch: int, module: nn.Module | None = None) -> None:
         """`module`: whose trainable parameters are reduced over ranks, those of terms included; None: the space."""
         self.space, self.micro_batch, self.module = space, micro_batch, module or space
-        self._waiting: list[Waiting] = []
+        self._pending: list[PendingChunks] = []
 
     def check(self) -> None:
         """Raises `UserError` for a tower in training whose rows depend on each other: a chunk is not the batch."""
@@ -73,21 +73,21 @@ class CachedGradients:
             return last
         z_nD = torch.cat(early).requires_grad_(trained and torch.is_grad_enabled())
         if z_nD.requires_grad:
-            self._waiting.append(Waiting(name, chunks[:-1], seeds, z_nD, _autocast(device)))
+            self._pending.append(PendingChunks(name, chunks[:-1], seeds, z_nD, _autocast(device)))
         return torch.cat([z_nD, last])
 
     def second_pass(self, device: torch.device) -> None:
         """Adds to the parameters' gradients what the vectors' gradients say, then takes the mean over ranks."""
-        for waiting in self._waiting:
-            if waiting.z_nD.grad is None:  # no pair of this batch has used them
+        for pending in self._pending:
+            if pending.z_nD.grad is None:  # no pair of this batch has used them
                 continue
             start = 0
-            for chunk, seed in zip(waiting.chunks, waiting.seeds):
-                with torch.autocast(device.type, waiting.autocast, enabled=waiting.autocast is not None):
-                    z_cD = self._chunk(waiting.name, chunk, seed, device)
-                z_cD.backward(waiting.z_nD.grad[start : start + len(z_cD)])
+            for chunk, seed in zip(pending.chunks, pending.seeds):
+                with torch.autocast(device.type, pending.autocast, enabled=pending.autocast is not None):
+                    z_cD = self._chunk(pending.name, chunk, seed, device)
+                z_cD.backward(pending.z_nD.grad[start : start + len(z_cD)])
                 start += len(z_cD)
-        self._waiting.clear()
+        self._pending.clear()
         if world_size() > 1:
             mean_gradients([p for p in self.module.parameters() if p.requires_grad])
 

@@ -20,7 +20,7 @@ from bindspace.training.steps import after_step
 class SaveLast(L.Callback):
     """Writes `checkpoints/last.ckpt` every so many steps and at the end of a stage, whole or not at all.
 
-    What was logged until then is written before, so that a killed run goes on with the figures of its checkpoint.
+    What was logged until then is written before, so that a killed run resumes with the metrics of its checkpoint.
     """
 
     def __init__(self, path: Path, every: int, stage: int) -> None:
@@ -44,7 +44,7 @@ class SaveLast(L.Callback):
         try:
             trainer.save_checkpoint(self.path, weights_only=False)
         except UserError as error:
-            raise UserError(f"{error}; then go on with run={self.path.parents[1]}") from error
+            raise UserError(f"{error}; then resume with run={self.path.parents[1]}") from error
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Says which stage the step belongs to, and whether that stage has ended: one that stopped early stays so."""
@@ -59,7 +59,7 @@ class WatchBadRows(L.Callback):
         self.waiting: list[BadRow] = []
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Judges what was met while cached vectors were made."""
+        """Checks the bad cells that were met while vectors were cached."""
         self.bad.check(self.total_rows, self.max_fraction)
 
     def on_train_batch_end(
@@ -91,7 +91,7 @@ class ShowProgress(L.Callback):
         self.progress: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Opens the bar at the step that a resumed run goes on from."""
+        """Opens the bar at the step that a resumed run starts from."""
         shown = self.shown and trainer.is_global_zero
         self.progress = Progress(f"stage {self.name}", self.steps, start=trainer.global_step, shown=shown).__enter__()
 
@@ -121,7 +121,7 @@ class ValidateAtEnd(L.Callback):
 
 
 class KeepBest(L.Callback):
-    """Puts the weights back that were best by a validation metric, e.g. `val/image-text/r10`, at the end of a stage.
+    """Restores the weights that were best by a validation metric, e.g. `val/image-text/r10`, at the end of a stage.
 
     The ledger records the metric as `selected_on`. The best so far goes into the checkpoint.
     """
@@ -145,7 +145,7 @@ class KeepBest(L.Callback):
             self.best = value, {key: x.detach().clone() for key, x in state.items() if key not in rebuilt}
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Puts the best weights back."""
+        """Restores the best weights."""
         assert isinstance(module, BindModule)
         if self.best is not None:
             module.space.load_state_dict(self.best[1], strict=False)
@@ -157,5 +157,5 @@ class KeepBest(L.Callback):
         return {} if self.best is None else {"metric": self.best[0], "weights": self.best[1]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up the best so far."""
+        """Restores the best so far."""
         self.best = (state["metric"], state["weights"]) if state else None

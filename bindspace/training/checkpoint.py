@@ -16,7 +16,7 @@ from bindspace.ledger import Ledger
 from bindspace.training.module import BindModule
 
 NEXT = "put the right file there, or start anew with out=..."
-PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "seen")  # what Lightning and the module take up
+PARTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "seen")  # what Lightning and the module restore
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Saved:
     step: int
     weights: dict[str, Any]
     ledger: dict[str, Any]
-    rebuilt: dict[str, str]  # fingerprints of what the run builds again
+    rebuilt: dict[str, str]  # fingerprints of what the run rebuilds
     ended: bool  # whether the stage has ended, early perhaps
 
     def restore(self, module: BindModule) -> None:
@@ -75,13 +75,13 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's own way goes through the folder for temporary files, and is not whole where that is another disk."""
+    """Lightning writes through the folder for temporary files, which is not atomic where that is another disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Writes beside its place, then renames. Raises `UserError`."""
         path = Path(path)
-        for left in path.parent.glob(f".{path.name}.tmp-*"):  # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f".{path.name}.tmp-*"):  # of a run that was killed while it wrote
+            leftover.unlink(missing_ok=True)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         write_bytes(path, buffer.getbuffer())

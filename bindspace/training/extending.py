@@ -1,4 +1,4 @@
-"""A run that starts from a saved space: which one, that it is still the same, and the space with the newcomers."""
+"""A run that starts from a saved space: which one, that it is unchanged, and the space with the new modalities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def describe_ancestor(run: TrainRun) -> dict[str, Any] | None:
 
 
 def check_ancestor(run: TrainRun, folder: Path) -> None:
-    """Raises `UserError` unless the space that a run extends is where it was, with the weights it had."""
+    """Raises `UserError` unless the space that a run extends is where it was, with the same weights."""
     try:
         recorded = json.loads((folder / RECORD).read_bytes())["extend"]["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -40,14 +40,14 @@ def check_ancestor(run: TrainRun, folder: Path) -> None:
     if (describe_ancestor(run) or {}).get("weights_sha256") != recorded:
         raise UserError(
             f"{run.extend} holds other weights than when {folder} began (SHA-256 {str(recorded)[:16]}...): "
-            "bring the old ones back, or start anew with out=..."
+            "restore the old ones, or start anew with out=..."
         )
 
 
 def extended_space(run: TrainRun) -> tuple[Space, set[str]]:
-    """The saved space with the newcomers of a run beside its towers, and the names of what it had, which stands still.
+    """The saved space with the new modalities of a run, and the names of those that it had, which are frozen.
 
-    The ledger is that of the saved space from here on, with the newcomers added. What the run says of the old
+    The ledger is that of the saved space from here on, with the new modalities added. What the run says of the old
     modalities is replaced by the space's own settings.
     """
     assert run.extend is not None
@@ -55,8 +55,8 @@ def extended_space(run: TrainRun) -> tuple[Space, set[str]]:
     old = set(space.modalities)
     if space.ledger is not None and space.ledger.unknown_reason is not None and is_first_rank():
         warnings.warn(
-            f"the ledger of {run.extend} says nothing ({space.ledger.unknown_reason}): "
-            "what its towers have seen stays unknown in the new space",
+            f"the ledger of {run.extend} is unknown ({space.ledger.unknown_reason}): "
+            "the training history of its towers stays unknown in the new space",
             stacklevel=2,
         )
     torch.manual_seed(run.seed)

@@ -1,4 +1,4 @@
-"""What stands still while the rest is trained, and the proof that it did."""
+"""What is frozen while the rest is trained, and the check that it did not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bindspace.vectors import raw_bytes
 
 
 def wholly_frozen(space: Space, freeze: Iterable[str]) -> set[str]:
-    """Modalities of which no parameter moves: those named, and those whose `tune` freezes all of the tower."""
+    """Modalities of which no parameter is trainable: those named, and those whose `tune` freezes all of the tower."""
     return set(freeze) | frozen(space.configs)
 
 
@@ -32,12 +32,12 @@ def set_trainable(space: Space, freeze: Iterable[str]) -> None:
         tower = space.towers[name]
         assert isinstance(tower, Tower)
         adapted = has_adapters(tower.encoder)
-        still = name in frozen or config.tune.freeze or adapted
-        tower.requires_grad_(not still)
-        tower.train(not still)
-        if still and name not in frozen:
-            moving = adapters(tower) if adapted else last_blocks(name, tower, config.tune)
-            for module in [*moving, tower.head]:
+        is_frozen = name in frozen or config.tune.freeze or adapted
+        tower.requires_grad_(not is_frozen)
+        tower.train(not is_frozen)
+        if is_frozen and name not in frozen:
+            trainable = adapters(tower) if adapted else last_blocks(name, tower, config.tune)
+            for module in [*trainable, tower.head]:
                 module.requires_grad_(True)
                 module.train()
 
@@ -45,7 +45,7 @@ def set_trainable(space: Space, freeze: Iterable[str]) -> None:
 def adapt(space: Space, names: Iterable[str], seed: int = 0) -> None:
     """Puts adapters into the towers of these modalities whose `tune.lora` asks for them, unless they are there.
 
-    Where an adapter begins depends on `seed` alone.
+    The initialisation of an adapter depends on `seed` alone.
     """
     for index, (name, config) in enumerate(space.configs.items()):
         tower = space.towers[name]
@@ -72,8 +72,8 @@ def last_blocks(name: str, tower: Tower, tune: Tune) -> list[nn.Module]:
     return blocks[len(blocks) - tune.unfreeze_last :]
 
 
-def still_tensors(space: Space) -> dict[str, Tensor]:
-    """Parameters without gradient, and buffers of modules in evaluation mode, by name: what may not move."""
+def frozen_tensors(space: Space) -> dict[str, Tensor]:
+    """Parameters without gradient, and buffers of modules in evaluation mode, by name: what may not change."""
     found: dict[str, Tensor] = {
         name: tensor for name, tensor in space.towers.named_parameters() if not tensor.requires_grad
     }
@@ -84,8 +84,8 @@ def still_tensors(space: Space) -> dict[str, Tensor]:
     return found
 
 
-def never_moved(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Tensors that came from files and stand still whichever of `freezes` holds, by their names in `space.towers`.
+def always_frozen(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Tensors that came from files and are frozen whichever of `freezes` holds, by their names in `space.towers`.
 
     They are those of encoders with a file of `weights`, and of the towers `loaded`, which came from a saved space. What
     a run can read again and never changes needs no place in its checkpoints. Leaves the space as the last of `freezes`
@@ -97,19 +97,19 @@ def never_moved(space: Space, freezes: Iterable[Iterable[str]], loaded: Iterable
     names = {name for name in kept if name.startswith(tuple(prefixes))}
     for freeze in freezes:
         set_trainable(space, freeze)
-        names &= still_tensors(space).keys()
+        names &= frozen_tensors(space).keys()
     return {name: kept[name] for name in kept if name in names}
 
 
 def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """A SHA-256 for each tensor's bytes, of whatever type: to the bit, and without keeping a copy."""
+    """A SHA-256 for each tensor's bytes, of any type: compares bitwise, without keeping a copy."""
     return {name: hashlib.sha256(raw_bytes(tensor)).hexdigest() for name, tensor in tensors.items()}
 
 
-def check_still(before: dict[str, str], space: Space) -> None:
-    """Raises `RuntimeError` that names what moved although it was frozen."""
+def check_frozen(before: dict[str, str], space: Space) -> None:
+    """Raises `RuntimeError` that names the frozen tensors that changed."""
     tensors = dict(chain(space.towers.named_parameters(), space.towers.named_buffers()))
     after = tensor_hashes({name: tensors[name] for name in before})
-    moved = [name for name, value in before.items() if after[name] != value]
-    if moved:
-        raise RuntimeError(f"frozen tensors moved during training: {', '.join(moved[:5])} ({len(moved)} in all)")
+    changed = [name for name, value in before.items() if after[name] != value]
+    if changed:
+        raise RuntimeError(f"frozen tensors changed during training: {', '.join(changed[:5])} ({len(changed)} in all)")

@@ -1,4 +1,4 @@
-"""Parameter groups of the optimiser: what decays, and how far below the head's rate each layer learns."""
+"""Parameter groups of the optimiser: weight decay, and layer-wise decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def layer_factors(name: str, tower: Tower, decay: float) -> dict[nn.Parameter, f
     """What the rate of each parameter of a tower is multiplied by (BEiT: Bao et al. 2022, section 3.1).
 
     The head, and what the encoder has after its blocks: 1. The last block: decay, the one before it: decay^2, and so
-    on; what comes before the first block, the stem: decay once more. What stands between two blocks goes with the
+    on; what comes before the first block, the stem: decay once more. What is between two blocks goes with the
     later. Raises `UserError` for an encoder without blocks.
     """
     factors = dict.fromkeys(tower.parameters(), 1.0)

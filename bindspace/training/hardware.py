@@ -1,4 +1,4 @@
-"""The machine that a run finds: devices, threads, precision, who started its ranks, and what is noted of it."""
+"""The hardware of a run: devices, threads, precision, the launcher of its ranks, and what is recorded of it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def device_of(run: TrainRun) -> torch.device:
 
 
 def cluster() -> list[ClusterEnvironment]:
-    """SLURM without Lightning's requeueing: a requeued job goes on from the run's own checkpoint."""
+    """SLURM without Lightning's requeueing: a requeued job resumes from the run's own checkpoint."""
     return [SLURMEnvironment(auto_requeue=False)] if by_slurm() else []
 
 
-def precision(asked: Precision, accelerator: str) -> str:
+def precision(requested: Precision, accelerator: str) -> str:
     """Lightning's name for it. `auto` is bf16 only where the processor or GPU multiplies bf16 matrices in hardware."""
-    if asked is Precision.float32:
+    if requested is Precision.float32:
         return "32-true"
-    if asked is Precision.bf16:
+    if requested is Precision.bf16:
         return "bf16-mixed"
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
@@ -39,22 +39,22 @@ def precision(asked: Precision, accelerator: str) -> str:
     return "bf16-mixed" if units.get("amx_bf16") or units.get("avx512_bf16") else "32-true"
 
 
-def loss_products(asked: Precision, device: torch.device) -> str:
-    """The arithmetic of a loss's matrix products. `auto`: bf16 where matrix units are there for it."""
-    if asked is Precision.auto:
+def loss_products(requested: Precision, device: torch.device) -> str:
+    """The arithmetic of a loss's matrix products. `auto`: bf16 where Tensor Cores or AMX do it."""
+    if requested is Precision.auto:
         units = device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
-        asked = Precision.bf16 if units else Precision.float32
-    return asked.value
+        requested = Precision.bf16 if units else Precision.float32
+    return requested.value
 
 
 def threads(run: TrainRun) -> None:
-    """Sets torch's threads: `trainer.threads`, or the cores that loading leaves free. More of them fight each other."""
+    """Sets torch's threads: `trainer.threads`, or the cores that loading leaves free. More would oversubscribe them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(run.trainer.threads or max(1, cores - run.data.workers))
 
 
 def environment(run: TrainRun) -> dict[str, Any]:
-    """What the numbers of a run depend on beside its config."""
+    """What the results of a run depend on beside its config."""
     return {
         "bindspace": __version__,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The callback `hubness`: heads that learn a metric are corrected for the cells that it brings near to everything."""
+"""The callback `hubness`: hubness of learned metrics is corrected."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bindspace.training.references import References
 class Hubness(L.Callback):
     """Corrects the heads of a stage before they are measured or saved.
 
-    `weight`: the score, as a cosine of training, that a reference vector worth finding has; to first order this makes
-    scores independent of length there.
+    `weight`: the score, as a cosine of training, of a relevant reference vector; to first order this makes scores
+    independent of length there.
     """
 
     def __init__(self, pivot: str, references: References, heads: dict[str, MetricHead], weight: float) -> None:
@@ -24,7 +24,7 @@ class Hubness(L.Callback):
 
     @torch.no_grad()
     def correct(self) -> None:
-        """By the metrics as they are now."""
+        """By the learned metrics as they are now."""
         for head in self.heads.values():
             x_MD = self.references.on(head.hubs.device)
             head.hubs.copy_(self.weight * hub_direction(x_MD, head.mapped(x_MD).norm(dim=1)))
@@ -34,12 +34,14 @@ class Hubness(L.Callback):
         self.correct()
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """At the end of the stage, which the ledger is told: the references have had a say in these modalities."""
+        """At the end of the stage, and records it: the references have shaped these modalities."""
         self.correct()
         assert isinstance(module.space, Space)
         assert module.space.ledger is not None
-        ledger, marks = module.space.ledger, self.references
+        ledger, references = module.space.ledger, self.references
         for name in self.heads:
-            pair, media = (name, marks.name), {name: NONE, marks.name: NONE}
-            ledger.record(pair, marks.sources[0], media, "unpaired", [self.pivot], gradient=[name])
-            ledger.record_references(pair, marks.name, marks.digests_M32, marks.sources, marks.groups)
+            pair, media = (name, references.name), {name: NONE, references.name: NONE}
+            ledger.record(pair, references.sources[0], media, "unpaired", [self.pivot], gradient=[name])
+            ledger.record_references(
+                pair, references.name, references.digests_M32, references.sources, references.groups
+            )

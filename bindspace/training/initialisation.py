@@ -1,4 +1,4 @@
-"""A space before its first step: its temperatures, and what its ledger can say by then."""
+"""A space before its first step: its temperatures and its ledger."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def add_temperatures(space: Space, terms: Iterable[TermConfig]) -> None:
 
 
 def new_ledger(space: Space) -> Ledger:
-    """The ledger of a space before its first step: a tower is random, or began from weights, declared or unknown."""
-    said = {name: config.declares() for name, config in space.configs.items() if config.weights is not None}
-    began = {
-        name: "random" if name not in said else "weights" if said[name] is None else "declared"
+    """The ledger of a space before its first step: a tower is random, or pretrained, declared or unknown."""
+    declared = {name: config.declares() for name, config in space.configs.items() if config.weights is not None}
+    origins = {
+        name: "random" if name not in declared else "weights" if declared[name] is None else "declared"
         for name in space.configs
     }
-    ledger = Ledger.new(began)
-    for a, b in combinations(said, 2):
-        words = (said[a] or {}).get(b)
-        if words is not None and words == (said[b] or {}).get(a):
-            ledger.declare((a, b), words)
+    ledger = Ledger.new(origins)
+    for a, b in combinations(declared, 2):
+        data = (declared[a] or {}).get(b)
+        if data is not None and data == (declared[b] or {}).get(a):
+            ledger.declare((a, b), data)
     return ledger

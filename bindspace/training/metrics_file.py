@@ -1,4 +1,4 @@
-"""metrics.csv: every logged figure of a run, one row a step; a resumed run goes on in the same file."""
+"""metrics.csv: every logged metric of a run, one row a step; a resumed run appends to the same file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bindspace.io.files import write_text
 
 
 class MetricsFile(Logger):
-    """A Lightning logger that keeps one CSV file, rewritten whole and atomically, with a column for each figure.
+    """A Lightning logger that keeps one CSV file, rewritten whole and atomically, with a column for each metric.
 
     `step`: rows of an earlier session up to this step are kept, later ones (which will come again) are dropped.
     Lightning's own CSVLogger deletes what it finds.
@@ -30,7 +30,7 @@ class MetricsFile(Logger):
                 with path.open(newline="", encoding="utf-8") as file:
                     earlier = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
             except (KeyError, TypeError, ValueError, csv.Error) as error:
-                raise UserError(f"{path} is damaged ({error}): move it away to go on without it") from error
+                raise UserError(f"{path} is damaged ({error}): move it away to resume without it") from error
             self.rows = {int(row["step"]): {k: v for k, v in row.items() if v} for row in earlier}
 
     @property
@@ -54,7 +54,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds figures to the row of a step."""
+        """Adds metrics to the row of a step."""
         self.rows.setdefault(step or 0, {"step": step or 0}).update(metrics)
 
     @rank_zero_only

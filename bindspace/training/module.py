@@ -1,6 +1,6 @@
 """The LightningModule: training of a space by the terms of a loss. It knows no modality and no loss by name.
 
-Usable in a Trainer of one's own:
+Usable in your own Trainer:
 `Trainer(max_steps=n).fit(BindModule(space, pairs, steps=n), datamodule=BindData(...))`.
 """
 
@@ -23,7 +23,14 @@ from bindspace.ledger import Ledger
 from bindspace.settings import OptimSettings, Pair, moving, pair_name, pair_term
 from bindspace.space import Space, Temperature, Tower
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
-from bindspace.training.freezing import adapt, check_still, set_trainable, still_tensors, tensor_hashes, wholly_frozen
+from bindspace.training.freezing import (
+    adapt,
+    check_frozen,
+    frozen_tensors,
+    set_trainable,
+    tensor_hashes,
+    wholly_frozen,
+)
 from bindspace.training.groups import own_groups, tower_groups
 from bindspace.training.initialisation import new_ledger
 from bindspace.training.ranks import gather_counts, gather_lists
@@ -42,11 +49,11 @@ class BindModule(L.LightningModule):
     """Aligns the pairs of a space by a loss with in-batch negatives over all ranks.
 
     `steps`: of this fit, for the learning-rate schedule. `loss`: the term of each pair, symmetric InfoNCE by default.
-    `terms`: further terms. `references`: by modality the vectors that terms ask for. `freeze`: modalities that are not
-    trained (checked at the end); a pair of two of them is left out, since a temperature alone is not worth training.
-    `lr`: factor on `optim.lr`. What contributed gradient is written into `space.ledger`. `seed` makes dropout a
-    function of the step, so that a resumed run repeats an unbroken one. `rebuilt`: hashes by name of frozen tensors
-    that whoever resumes builds again; checkpoints hold these in the place of the tensors. Towers whose `tune.lora` asks
+    `terms`: further terms. `references`: by modality the reference vectors of terms. `freeze`: modalities that are not
+    trained (checked at the end); a pair of two of them is left out, since only its temperature would be trained.
+    `lr`: factor on `optim.lr`. What contributed to the loss is written into `space.ledger`. `seed` makes dropout a
+    function of the step, so that a resumed run equals an uninterrupted one. `rebuilt`: hashes by name of frozen tensors
+    that a resumed run rebuilds; checkpoints hold these in place of the tensors. Towers whose `tune.lora` asks
     for adapters get them here; `save` merges them. `micro_batch`: samples of a modality that are encoded at once on
     each rank, for batches beyond memory; None: all of them.
     """
@@ -76,15 +83,15 @@ class BindModule(L.LightningModule):
         self.pairs = moving(pairs, wholly_frozen(space, freeze))
         configs = [*(pair_term(pair, loss or InfoNceConfig()) for pair in self.pairs), *terms]
         self.members = list(dict.fromkeys(name for term in configs for name in term.takes(space.pivot)))
-        self.still = set(freeze) | (set(space.modalities) - set(self.members))
+        self.frozen = set(freeze) | (set(space.modalities) - set(self.members))
         for name in sorted(self.members):
             space.configs[name].tune.check(f"modality.{name}.tune")
-        adapt(space, set(self.members) - self.still, seed)
+        adapt(space, set(self.members) - self.frozen, seed)
         self.rebuilt = dict(rebuilt or {})
         self.lr, self.log_every, self.first_step, self.seed = lr, log_every, first_step, seed
         if space.ledger is None:
             space.ledger = new_ledger(space)
-        self.listed: list[Listed] = build_terms(space, configs, wholly_frozen(space, self.still))
+        self.listed: list[Listed] = build_terms(space, configs, wholly_frozen(space, self.frozen))
         self.terms = nn.ModuleDict({each.key: each.term for each in self.listed})
         self.references = dict(references or {})
         self.recording = Recording(space, self.listed)
@@ -97,14 +104,14 @@ class BindModule(L.LightningModule):
         self.train()
 
     def on_fit_start(self) -> None:
-        """Takes the hashes of what is frozen, and has the optimisers say when they step."""
-        self._before = tensor_hashes(still_tensors(self.space))
+        """Hashes what is frozen, and hooks the optimisers' steps."""
+        self._before = tensor_hashes(frozen_tensors(self.space))
         self.recording.watch()
         for optimizer in self.trainer.optimizers:
             optimizer.register_step_post_hook(self._stepped)
 
     def on_train_start(self) -> None:
-        """With cached gradients: refuses towers that they do not fit, and keeps DDP from reducing within a step."""
+        """With cached gradients: refuses unsupported towers, and keeps DDP from reducing within a step."""
         if self.cached is not None:
             self.cached.check()
             self._reducing.enter_context(in_one_go(self.trainer.strategy))
@@ -114,15 +121,15 @@ class BindModule(L.LightningModule):
         self._reducing.close()
 
     def on_fit_end(self) -> None:
-        """Raises `RuntimeError` if anything frozen has moved."""
+        """Raises `RuntimeError` if anything frozen has changed."""
         self.recording.unwatch()
-        check_still(self._before, self.space)
+        check_frozen(self._before, self.space)
 
     def train(self, mode: bool = True) -> BindModule:
         """As in torch, but what is frozen stays in evaluation mode."""
         super().train(mode)
         if mode:
-            set_trainable(self.space, self.still)
+            set_trainable(self.space, self.frozen)
         return self
 
     def _as_batch(self, batch: Any) -> Batch:
@@ -148,9 +155,9 @@ class BindModule(L.LightningModule):
         self.recording.begin(self._given[1])
 
     def vectors(self, batch: Batch) -> dict[str, Tensor]:
-        """Unit vectors (n, dim) of what the batch holds, for a loss of one's own: encoded with gradient, or as cached.
+        """Unit vectors (n, dim) of what the batch holds, for your own loss: encoded with gradient, or as cached.
 
-        What gets gradient by them goes on record as paired with all that the batch holds; a term is told apart.
+        What gets gradient by them is recorded as paired with all that the batch holds; terms are recorded separately.
         """
         z = self._vectors(self._given[1] if batch is self._given[0] else self._as_batch(batch))
         return {name: self.recording.unaccounted(name, vectors) for name, vectors in z.items()}
@@ -198,10 +205,10 @@ class BindModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs recall of each pair, e.g. `val/image-text/r10`, the same on all ranks. Collective."""
-        told = gather_lists([self._validated])
-        for a, b in sorted({pair for part in told for pair in part}):
+        gathered = gather_lists([self._validated])
+        for a, b in sorted({pair for part in gathered for pair in part}):
             name = pair_name(a, b, self.space.pivot)
-            found = recalls([part[a, b] for part in told if (a, b) in part], a, b)
+            found = recalls([part[a, b] for part in gathered if (a, b) in part], a, b)
             metrics = {f"val/{name}/{key}": value for key, value in found.items()}
             self.log_dict(metrics, logger=False)
             self.write(metrics)
@@ -216,29 +223,29 @@ class BindModule(L.LightningModule):
 
     def _term(self, listed: Listed, step: Step, batch: Batch) -> Tensor:
         due = self._due(listed.label)
-        door = TermBatch(step, listed.names, self.references, self.recording.source_of(batch), due)
-        loss = listed.term(door)
+        term_batch = TermBatch(step, listed.names, self.references, self.recording.source_of(batch), due)
+        loss = listed.term(term_batch)
         if not isinstance(loss, Tensor) or loss.ndim:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise PluginError(f"the term {listed.label}: expected forward to return a scalar tensor, got {shape}")
         if self.device.type == "cpu" and not bool(loss.isfinite()):
             at, value = self.first_step + self.global_step, float(loss.detach())
             raise UserError(f"the term {listed.label} is {value} at step {at}: lower optim.lr, or raise a temperature")
-        self.recording.note(listed, door.taken, batch)
+        self.recording.note(listed, term_batch.taken, batch)
         if due:
-            self._log_figures(listed)
+            self._log_metrics(listed)
         return loss
 
-    def _log_figures(self, listed: Listed) -> None:
+    def _log_metrics(self, listed: Listed) -> None:
         """Straight to the loggers: `self.log` costs 0.4 ms a metric."""
-        figures = listed.term.figures()
-        if not figures:
+        metrics = listed.term.figures()
+        if not metrics:
             return
-        values = gather_counts(torch.tensor([float(x) for x in figures.values()], device=self.device)).mean(0)
-        self.write({f"train/{listed.label}/{name}": float(x) for name, x in zip(figures, values)})
+        values = gather_counts(torch.tensor([float(x) for x in metrics.values()], device=self.device)).mean(0)
+        self.write({f"train/{listed.label}/{name}": float(x) for name, x in zip(metrics, values)})
 
     def _due(self, label: str) -> bool:
-        """Counts that a term has rows, and says whether this is a time to log it."""
+        """Counts that a term has rows, and says whether to log it now."""
         self._seen[label] = self._seen.get(label, 0) + 1
         return (self._seen[label] - 1) % self.log_every == 0 and bool(self.loggers)
 
@@ -259,7 +266,7 @@ class BindModule(L.LightningModule):
         if found_inf is not None and bool(found_inf.any()):
             self.recording.discard()
             return
-        for pair in self.pairs:  # others may be those of a space that is extended: they stay as they are
+        for pair in self.pairs:  # others may be those of an extended space: they stay unchanged
             temperature = self.space.temperatures[pair_name(pair.of[0], pair.of[1], self.space.pivot)]
             assert isinstance(temperature, Temperature)
             temperature.clamp_()
@@ -288,7 +295,7 @@ class BindModule(L.LightningModule):
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The ledger goes with the weights that it describes; of what can be built again, hashes."""
+        """Adds the ledger of the weights; of what can be rebuilt, hashes."""
         assert self.space.ledger is not None
         checkpoint["rebuilt"] = {f"{TOWERS}{name}": value for name, value in self.rebuilt.items()}
         for name in checkpoint["rebuilt"]:
@@ -297,13 +304,13 @@ class BindModule(L.LightningModule):
         checkpoint["seen"] = dict(self._seen)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the ledger of the checkpoint's moment. Raises `UserError` where something was built otherwise."""
+        """Takes the ledger of the checkpoint's moment. Raises `UserError` where a rebuilt tensor differs."""
         checkpoint["state_dict"] |= self.built_again(checkpoint.get("rebuilt", {}))
         self.space.ledger = Ledger.from_state(checkpoint["ledger"])
         self._seen = dict(checkpoint["seen"])
 
     def built_again(self, expected: Mapping[str, str]) -> dict[str, Tensor]:
-        """The tensors that a checkpoint holds hashes of only. Raises `UserError` where they are others now."""
+        """The tensors that a checkpoint holds hashes of only. Raises `UserError` where they differ now."""
         own = {f"{TOWERS}{name}": value for name, value in self.rebuilt.items()}
         for name in sorted(own.keys() | expected.keys()):
             if own.get(name) != expected.get(name):
@@ -311,7 +318,7 @@ class BindModule(L.LightningModule):
                 source = getattr(self.space.configs.get(modality), "weights", None) or "the space it was loaded from"
                 raise UserError(
                     f"modality.{modality}: expected the weights that this run began with, got others from {source}"
-                    f" ({tensor}): put the old ones back, or start anew with out=..."
+                    f" ({tensor}): restore the old ones, or start anew with out=..."
                 )
         state = self.state_dict()
         return {name: state[name] for name in own}

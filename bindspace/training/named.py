@@ -19,11 +19,11 @@ class HubnessConfig(CallbackConfig):
     """Hubness correction of heads that learn a metric, by vectors of another modality (decision 25)."""
 
     of: str = "???"  # the modality of the reference vectors, which is frozen
-    weight: float = 0.65  # the score, as a cosine of training, of a cell that is worth finding
+    weight: float = 0.65  # the score, as a cosine of training, of a relevant reference vector
     count: int = 4096  # reference vectors, drawn by the seed; 0: all
 
     def references(self) -> dict[str, int]:
-        """The reference vectors that it asks for."""
+        """The reference vectors that it needs."""
         return {self.of: self.count}
 
     def check(self, run: Any) -> None:

@@ -1,4 +1,4 @@
-"""What ranks tell each other. One process is the trivial case: everything comes back as it went in."""
+"""Communication between ranks. With one process everything is returned as it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def world_size() -> int:
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that writes; also before the ranks have met."""
+    """Whether this process is the one that writes; also before process groups are initialised."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
     return is_first()
@@ -56,7 +56,7 @@ def gather_lists(items: list[T]) -> list[T]:
 
 
 def gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
-    """Rows (n, ...) of every rank one below the other, without gradient; `counts`: the n of all ranks, possibly 0."""
+    """Rows (n, ...) of every rank, concatenated, without gradient; `counts`: the n of all ranks, possibly 0."""
     if world_size() == 1:
         return rows
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
@@ -76,14 +76,14 @@ def gather_live(rows: Tensor, counts: list[int]) -> Tensor:
 
 
 class ProcessRanks:
-    """The ranks of torch.distributed that share a batch, as the losses ask for them (`bindspace.losses.world`)."""
+    """The ranks of torch.distributed that share a batch, as the losses use them (`bindspace.losses.world`)."""
 
     def __init__(self, counts: list[int]) -> None:
         start = sum(counts[: dist.get_rank()])
         self.counts, self.here = counts, slice(start, start + counts[dist.get_rank()])
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows (n, ...) of every rank, one below the other."""
+        """Rows (n, ...) of every rank, concatenated."""
         return gather_rows(rows, self.counts)
 
     def sum(self, values: Tensor) -> Tensor:

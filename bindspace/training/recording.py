@@ -21,7 +21,7 @@ from bindspace.training.terms.listing import Listed
 class Recording:
     """Notes what the terms of a module took, and keeps it on record once the optimiser has stepped.
 
-    A tower that is called by somebody else (a `training_step` of one's own, `module.space(...)`) is paired with all
+    A tower that is called by somebody else (your own `training_step`, `module.space(...)`) is paired with all
     that the batch holds, if gradient that is not zero reached it.
     """
 
@@ -38,7 +38,7 @@ class Recording:
         self._hooks: list[Any] = []
 
     def watch(self) -> None:
-        """A fit begins: what towers and terms are asked by others is seen from here on."""
+        """A fit begins: calls of towers and terms from outside are observed from here on."""
         for each in self._listed:
             for parameter in each.term.parameters():
                 if parameter.requires_grad:
@@ -122,9 +122,9 @@ class Recording:
                 for other in sorted(media.keys() - {name}):
                     if other in names and other < name:
                         continue  # the pair is on record from the other side
-                    told: dict[str, Any] = {"groups": batch.groups_of(name, other), "gradient": names}
+                    extra: dict[str, Any] = {"groups": batch.groups_of(name, other), "gradient": names}
                     digests: dict[str, np.ndarray] = {name: media[name], other: media[other]}
-                    self.space.ledger.record((name, other), self.source_of(batch), digests, **told)
+                    self.space.ledger.record((name, other), self.source_of(batch), digests, **extra)
 
     def _owner(self, key: str, gradient: Tensor) -> None:
         self._owned.setdefault(key, []).append(gradient.detach().ne(0).any())

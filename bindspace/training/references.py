@@ -1,4 +1,4 @@
-"""Reference vectors: those of training cells of a frozen tower, beside which rows of another modality are placed."""
+"""Reference vectors: embeddings of training cells by a frozen tower, compared with rows of another modality."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class References:
         return Reference(self.name, self.digests_M32, self.sources, self.groups)
 
     def on(self, device: torch.device) -> Tensor:
-        """The vectors on a device, where they stay."""
+        """The vectors, moved to a device."""
         self.z_MD = self.z_MD.to(device)
         return self.z_MD
 
@@ -63,7 +63,7 @@ class References:
             found[pivots[1], 2] = [_hash("pivot", row.tobytes()) for row in pivots[0]]
         return found.ravel()
 
-    def apart_from(self, owners: np.ndarray, count: int) -> np.ndarray:
+    def disjoint_from(self, owners: np.ndarray, count: int) -> np.ndarray:
         """The first `count` cells (0: all) that belong to none of these events. Raises `UserError` for too few."""
         kept = np.ones(len(self.z_MD), dtype=bool)
         kept[self.owned[np.isin(self.owned[:, 0], owners[owners != 0]), 1]] = False
@@ -94,8 +94,8 @@ def find_references(
 ) -> References:
     """The vectors of `count` cells of a modality (0: all), drawn by the seed from events that hold the pivot too.
 
-    They are taken from the caches in `place`, and what these lack is added. Cells that cannot be read are left out and
-    added to `bad`. The tower has to stand still from here on.
+    They are read from the caches in `place`; missing ones are computed. Cells that cannot be read are left out and
+    added to `bad`. The tower has to stay frozen.
     """
     chosen = drawn(manifests, name, space.pivot, count, seed)
     vectors = cache_vectors(space, [name], chosen, bad, place, shown=shown).get(name, {})
@@ -129,8 +129,8 @@ def references_of(session: Session, name: str, count: int) -> References:
     space.cpu()  # Lightning moves it where it trains
     if len(found.z_MD) < 2:
         raise UserError(
-            f"{len(found.z_MD)} references of {name} can be read in data.train, which place nothing: add events that "
-            f"hold {run.pivot} and {name}"
+            f"expected 2 or more readable reference vectors of {name} in data.train, got {len(found.z_MD)}: add events "
+            f"that hold {run.pivot} and {name}"
         )
     return found
 
@@ -170,7 +170,7 @@ def _owners(row: dict[str, Any], pivots: Iterable[bytes]) -> Iterator[int]:
 
 
 def _pivots(space: Space, manifest: Manifest, reader: Reader) -> Iterator[tuple[int, list[bytes]]]:
-    """By row, the digests of the pivot's cells that can be had."""
+    """By row, the digests of the pivot's readable cells."""
     column = Column(manifest, space.pivot, space.configs[space.pivot])
     cells = np.arange(len(column))
     cells = cells[reader.identify(column, cells)]

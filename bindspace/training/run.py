@@ -35,7 +35,7 @@ from bindspace.training.acceleration import faster
 from bindspace.training.callbacks import KeepBest, SaveLast, ShowProgress, ValidateAtEnd, WatchBadRows
 from bindspace.training.checkpoint import NEXT, Saved, WholeCheckpoints, read_checkpoint
 from bindspace.training.extending import check_ancestor, extended_space
-from bindspace.training.freezing import adapt, never_moved, tensor_hashes, wholly_frozen
+from bindspace.training.freezing import adapt, always_frozen, tensor_hashes, wholly_frozen
 from bindspace.training.hardware import cluster, device_of, environment, precision, threads
 from bindspace.training.initialisation import add_temperatures, new_ledger
 from bindspace.training.logging import quiet
@@ -74,10 +74,10 @@ def _run(run: TrainRun, pairs: list[Pair], folder: Path, saved: Saved | None) ->
         check_ancestor(run, folder)
     events = read_events(run, pairs)
     bad = BadRows(folder / LISTING if is_first_rank() else None)
-    space, still = new_space(run, pairs)
-    stages, first_step = stages_of(run, pairs, events, still), 0
-    check_references(run, stages, events.train, still)
-    session = Session(run, folder, space, events, bad, still, stages, prepared(run, space, stages, still))
+    space, kept = new_space(run, pairs)
+    stages, first_step = stages_of(run, pairs, events, kept), 0
+    check_references(run, stages, events.train, kept)
+    session = Session(run, folder, space, events, bad, kept, stages, prepared(run, space, stages, kept))
     if saved is not None and not 0 <= saved.stage < len(stages):
         raise UserError(f"{saved.path} is of stage {saved.stage + 1}, and this run has {len(stages)}: {NEXT}")
     for index, stage in enumerate(stages):
@@ -99,29 +99,29 @@ def _run(run: TrainRun, pairs: list[Pair], folder: Path, saved: Saved | None) ->
 
 
 def new_space(run: TrainRun, pairs: list[Pair]) -> tuple[Space, set[str]]:
-    """The space as it stands before the first step, with its ledger, and what of it stands still in every stage.
+    """The space before the first step, with its ledger, and the modalities that are frozen in every stage.
 
     Random but for towers that load `weights`, and for those of a space that the run extends.
     """
     if run.extend is not None:
-        space, still = extended_space(run)
+        space, kept = extended_space(run)
     else:
         torch.manual_seed(run.seed)
-        space, still = Space(run.modality, run.dim, run.pivot, pretrained=True), set()
+        space, kept = Space(run.modality, run.dim, run.pivot, pretrained=True), set()
         space.ledger = new_ledger(space)
     add_temperatures(space, [pair_term(pair, run.loss) for pair in pairs])
-    return space, still
+    return space, kept
 
 
 def prepared(run: TrainRun, space: Space, stages: list[Stage], kept: set[str]) -> dict[str, str]:
-    """Puts in the adapters of all stages; the fingerprints of what none of them moves and a resumed run reads again.
+    """Adds the adapters of all stages; returns the fingerprints of what no stage trains and a resumed run reads again.
 
     `kept`: the towers of a space that is extended.
     """
     everyone = set(space.modalities)
-    still = [set(stage.freeze) | (everyone - stage.members) | kept for stage in stages]
-    adapt(space, {name for frozen in still for name in everyone - wholly_frozen(space, frozen)}, run.seed)
-    return tensor_hashes(never_moved(space, still, kept))
+    freezes = [set(stage.freeze) | (everyone - stage.members) | kept for stage in stages]
+    adapt(space, {name for freeze in freezes for name in everyone - wholly_frozen(space, freeze)}, run.seed)
+    return tensor_hashes(always_frozen(space, freezes, kept))
 
 
 def read_events(run: TrainRun, pairs: list[Pair]) -> Manifests:
@@ -145,20 +145,20 @@ def read_events(run: TrainRun, pairs: list[Pair]) -> Manifests:
     return Manifests(train, val)
 
 
-def stages_of(run: TrainRun, pairs: list[Pair], events: Manifests, still: set[str]) -> list[Stage]:
+def stages_of(run: TrainRun, pairs: list[Pair], events: Manifests, kept: set[str]) -> list[Stage]:
     """The stages resolved against pairs and sources."""
     holds = [{name for name in run.modality if manifest.uses(name)} for manifest in events.train]
     weights = [manifest.source.weight for manifest in events.train]
     check_sources_of(run.terms, holds, run.pivot)
-    return resolve(run.stages, pairs, run.pivot, holds, weights, still | frozen(run.modality), run.terms)
+    return resolve(run.stages, pairs, run.pivot, holds, weights, kept | frozen(run.modality), run.terms)
 
 
-def check_references(run: TrainRun, stages: list[Stage], train: list[Manifest], still: set[str]) -> None:
-    """Raises `UserError` where a term or a callback asks for reference vectors that cannot be had.
+def check_references(run: TrainRun, stages: list[Stage], train: list[Manifest], kept: set[str]) -> None:
+    """Raises `UserError` where a term or a callback asks for reference vectors that no source provides.
 
-    `still`: the modalities of a space that is extended, which have learned before.
+    `kept`: the modalities of a space that is extended, which are trained already.
     """
-    known = {name for name, config in run.modality.items() if config.weights is not None} | still
+    known = {name for name, config in run.modality.items() if config.weights is not None} | kept
     for term in run.terms:
         for other in term.references():
             shown = f"distillation {'-'.join(term.of)!r}"
@@ -186,10 +186,10 @@ def val_pairs(session: Session, stage: Stage) -> list[tuple[str, str]]:
     return [*own, *(pair for pair in asked if pair not in own and pair[::-1] not in own)]
 
 
-def chooses(session: Session, stage: Stage) -> str | None:
-    """The metric that chooses the weights of a stage: `keep_best` where the stage trains its pair.
+def selection_metric(session: Session, stage: Stage) -> str | None:
+    """The metric that selects the weights of a stage: `keep_best` where the stage trains its pair.
 
-    Of a pair that no stage trains, it chooses in the last one.
+    For a pair that no stage trains, it selects in the last one.
     """
     if session.run.trainer.keep_best is None:
         return None
@@ -226,7 +226,7 @@ def fit(session: Session, stage: Stage, index: int, first_step: int, saved: Save
         if saved.ended or step >= stage.steps:
             return
     manifests = [session.events.train[i] for i in stage.sources]
-    module.references = {  # of the towers as they are by now
+    module.references = {  # of the towers at this point
         name: references_of(session, name, count) for term in stage.terms for name, count in term.references().items()
     }
     module.recording.sources = {str(manifest.path): manifest.sha256 for manifest in manifests}
@@ -238,12 +238,12 @@ def fit(session: Session, stage: Stage, index: int, first_step: int, saved: Save
 
 
 def data_of(session: Session, stage: Stage, index: int, manifests: list[Manifest]) -> BindData:
-    """The batches of a stage; of modalities that stand still, their vectors, computed once."""
-    run, still = session.run, still_members(session.space, stage)
+    """The batches of a stage; of frozen modalities, cached embeddings."""
+    run, cached = session.run, frozen_members(session.space, stage)
     space = session.space.to(device_of(run))
     with first_rank_first():
         sources = [*manifests, *session.events.val]
-        vectors = cache_vectors(space, still, sources, session.bad, session.cache, shown=run.trainer.progress)
+        vectors = cache_vectors(space, cached, sources, session.bad, session.cache, shown=run.trainer.progress)
     space.cpu()  # Lightning moves it where it trains
     steps = stage.steps * run.trainer.accumulate
     settings = run.data if stage.batch is None else replace(run.data, batch=stage.batch)
@@ -254,18 +254,18 @@ def data_of(session: Session, stage: Stage, index: int, manifests: list[Manifest
     return data
 
 
-def still_members(space: Space, stage: Stage) -> list[str]:
+def frozen_members(space: Space, stage: Stage) -> list[str]:
     """Modalities of the stage whose towers are frozen."""
     return sorted(wholly_frozen(space, stage.freeze) & stage.members)
 
 
 def trained_members(space: Space, stage: Stage) -> list[str]:
     """Modalities of the stage that are trained."""
-    return sorted(stage.members - set(still_members(space, stage)))
+    return sorted(stage.members - set(frozen_members(space, stage)))
 
 
 def callbacks_of(session: Session, stage: Stage, index: int) -> list[L.Callback]:
-    """In the order in which they act: the best weights are put back before the last checkpoint is written."""
+    """In the order in which they act: the best weights are restored before the last checkpoint is written."""
     run, folder = session.run, session.folder
     rows = sum(len(manifest.rows) for manifest in [*session.events.train, *session.events.val])
     found: list[L.Callback] = [ShowProgress(stage.name, stage.steps, run.trainer.progress)]
@@ -275,7 +275,7 @@ def callbacks_of(session: Session, stage: Stage, index: int) -> list[L.Callback]
     )
     built = [config.build(context) for config in run.callbacks.values()]
     found += [callback for callback in built if callback is not None]
-    if (metric := chooses(session, stage)) is not None:
+    if (metric := selection_metric(session, stage)) is not None:
         found.append(KeepBest(metric))
     found.append(ValidateAtEnd())
     return [*found, SaveLast(folder / "checkpoints" / "last.ckpt", run.trainer.checkpoint_every, index)]
@@ -290,7 +290,7 @@ def loggers_of(run: TrainRun, folder: Path, start: int) -> list[Logger]:
 
 
 def trainer_of(session: Session, stage: Stage, index: int, start: int) -> L.Trainer:
-    """The Lightning Trainer of one stage; `start`: the step over all stages that it begins at."""
+    """The Lightning Trainer of one stage; `start`: the step over all stages that it starts at."""
     run, folder, clock = session.run, session.folder, StepClock()
     report = ReportThroughput(stage.name, clock, run.data.workers, folder / THROUGHPUT, session.throughput)
     several = run.trainer.devices * run.trainer.nodes > 1

@@ -30,14 +30,16 @@ class Session:
     space: Space
     events: Manifests
     bad: BadRows
-    still: set[str] = field(default_factory=set)  # what comes from the space that the run extends
+    kept: set[str] = field(default_factory=set)  # modalities of the space that the run extends
     stages: list[Stage] = field(default_factory=list)
-    rebuilt: dict[str, str] = field(default_factory=dict)  # fingerprints of what was read from files and never moves
+    rebuilt: dict[str, str] = field(
+        default_factory=dict
+    )  # fingerprints of what was read from files and is never trained
     throughput: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def cache(self) -> Path:
-        """Where vectors of frozen towers are kept: in the run's own folder unless another is named."""
+        """Where embeddings of frozen towers are cached: in the run's own folder unless another is named."""
         return self.folder / "cache" if self.run.trainer.cache is None else Path(self.run.trainer.cache)
 
 

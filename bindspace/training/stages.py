@@ -21,7 +21,7 @@ class Stage:
     sources: list[int]
     steps: int
     lr: float
-    batch: int | None = None  # in the place of data.batch
+    batch: int | None = None  # overrides data.batch
     terms: list[TermConfig] = field(default_factory=list)
     pivot: str = ""
 
@@ -50,12 +50,12 @@ def resolve(
     pivot: str,
     holds: Sequence[set[str]],
     weights: Sequence[float],
-    still: Collection[str] = (),
+    frozen: Collection[str] = (),
     terms: Sequence[TermConfig] = (),
 ) -> list[Stage]:
     """The stages of a run. `holds[i]`: the modalities that source i offers; `weights[i]`: its weight.
 
-    `still`: modalities that are frozen in every stage. `terms`: further terms of the loss. A pair is left out, with a
+    `frozen`: modalities that are frozen in every stage. `terms`: further terms of the loss. A pair is left out, with a
     warning, of a stage in which both of its sides are frozen.
 
     A stage's `steps` count for a source of weight 1: the stage has steps x the sum of its sources' weights, so that a
@@ -79,8 +79,8 @@ def resolve(
         members = {member for name in chosen for member in by_name[name].of}
         own = [term for term in terms if _has(stage, term, members, pivot)]
         members |= {name for term in own for name in term.takes(pivot)}
-        freeze = sorted({*_frozen(stage, members, trained), *(members & set(still))})
-        chosen = _trainable(stage, chosen, by_name, {*freeze, *still})
+        freeze = sorted({*_frozen(stage, members, trained), *(members & set(frozen))})
+        chosen = _trainable(stage, chosen, by_name, {*freeze, *frozen})
         read = [i for i, held in enumerate(holds) if any(set(by_name[name].of) <= held for name in chosen)]
         read = sorted({*read, *(i for i, held in enumerate(holds) if any(_reads(term, held, pivot) for term in own))})
         steps = round(stage.steps * sum(weights[i] for i in read))
@@ -117,56 +117,56 @@ def check_sources_of(terms: Sequence[TermConfig], holds: Sequence[set[str]], piv
 def check_teachers(
     shown: str, student: str, teachers: Sequence[str], pivot: str, stages: Sequence[Stage], known: Collection[str]
 ) -> None:
-    """Raises `UserError` where the student's pair with the pivot is trained while a teacher is, or before that learned.
+    """Raises `UserError` where the student's pair with the pivot is trained while a teacher is, or before one is.
 
-    `shown`: the setting that asks for it. `known`: modalities that learned before the run.
+    `shown`: the setting that asks for it. `known`: modalities that are trained before the run.
     """
-    learned = set(known)
+    pretrained = set(known)
     for stage in stages:
         trained = stage.members - set(stage.freeze)
         if any(set(pair.of) == {pivot, student} for pair in stage.pairs):
-            _check_stage(shown, teachers, stage.name, trained, learned)
-        learned |= trained
+            _check_stage(shown, teachers, stage.name, trained, pretrained)
+        pretrained |= trained
 
 
-def _check_stage(shown: str, names: Sequence[str], stage: str, trained: set[str], learned: set[str]) -> None:
+def _check_stage(shown: str, names: Sequence[str], stage: str, trained: set[str], pretrained: set[str]) -> None:
     for name in names:
         if name in trained:
             raise UserError(
-                f"{shown}: {name} is trained in stage {stage!r} as well, and what teaches has to be frozen: freeze it "
+                f"{shown}: {name} is trained in stage {stage!r} as well, and a teacher has to be frozen: freeze it "
                 "there (schedule=pivot_first does), or leave this out"
             )
-        if name not in learned:
+        if name not in pretrained:
             raise UserError(
-                f"{shown}: before stage {stage!r} {name} has learned nothing that it could teach: train it in an "
+                f"{shown}: {name} is untrained before stage {stage!r}, and a teacher has to be trained: train it in an "
                 "earlier stage, or leave this out"
             )
 
 
-def _trainable(stage: StageSettings, chosen: list[str], by_name: dict[str, Pair], still: set[str]) -> list[str]:
+def _trainable(stage: StageSettings, chosen: list[str], by_name: dict[str, Pair], frozen: set[str]) -> list[str]:
     """Those of the chosen pairs of which a tower is trainable."""
-    idle = [name for name in chosen if set(by_name[name].of) <= still]
-    if len(idle) == len(chosen):
+    untrained = [name for name in chosen if set(by_name[name].of) <= frozen]
+    if len(untrained) == len(chosen):
         raise UserError(
-            f"in stage {stage.name!r} both towers of {', '.join(idle)} are frozen: nothing is left to train"
+            f"in stage {stage.name!r} both towers of {', '.join(untrained)} are frozen: nothing is left to train"
         )
-    for name in idle:
+    for name in untrained:
         warnings.warn(f"in stage {stage.name!r} both towers of {name} are frozen: the pair is left out", stacklevel=3)
-    return [name for name in chosen if name not in idle]
+    return [name for name in chosen if name not in untrained]
 
 
 def _chosen(stage: StageSettings, by_name: dict[str, Pair], used: set[str], pivot: str) -> list[str]:
     """Names of the listed pairs that a stage trains, in the order of the list."""
-    asked: set[str] = set()
+    listed: set[str] = set()
     for item in stage.pairs:
         if item in ("all", "rest"):
-            asked |= {name for name in by_name if item == "all" or name not in used}
+            listed |= {name for name in by_name if item == "all" or name not in used}
         elif item.count("-") == 1:
             first, second = item.split("-")
-            asked.add(pair_name(first, second, pivot))
+            listed.add(pair_name(first, second, pivot))
         else:
             raise UserError(unknown(f"pair of stage {stage.name!r}", item, [*by_name, "all", "rest"]))
-    return [name for name in by_name if name in asked]
+    return [name for name in by_name if name in listed]
 
 
 def _frozen(stage: StageSettings, members: set[str], trained: set[str]) -> list[str]:

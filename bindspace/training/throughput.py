@@ -1,6 +1,6 @@
-"""Where the time of a stage goes, so that a person sees what to mend: reading, preparing, waiting, encoding, loss.
+"""Where the time of a stage goes, so that a person sees what to fix: reading, preparing, waiting, encoding, loss.
 
-Loader workers time themselves, and their figures travel in the batch; the rest is timed where Lightning's profiler is
+Loader workers time themselves, and the batch carries their timings; the rest is timed where Lightning's profiler is
 called anyway. The first batch, which starts workers and warms up, is left out.
 """
 
@@ -24,7 +24,7 @@ OF_WORKERS = ("read", "prepare")
 OF_DEVICE = ("encode", "loss", "backward")
 PARTS = (*OF_WORKERS, "wait", *OF_DEVICE, "rest")
 EVERY = 16  # on a GPU the parts of so many-th batch are timed, since each timing waits for the device
-LATE = 0.1  # a share of waiting above this is worth a word
+LATE = 0.1  # a share of waiting above this is reported
 
 
 class StepClock(Profiler):
@@ -39,13 +39,13 @@ class StepClock(Profiler):
         self.clear()
 
     def clear(self) -> None:
-        """Begins anew."""
+        """Resets it."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.timed: defaultdict[str, int] = defaultdict(int)
         self.batches, self.events, self.began = 0, 0, perf_counter()
 
     def start(self, action_name: str) -> None:
-        """Called by Lightning, and by the module, before an action; of most there is nothing to time."""
+        """Called by Lightning, and by the module, before an action; most are not timed."""
         part = self._known[action_name] if action_name in self._known else self._learn(action_name)
         if part is not None and self._timing(part):
             self._since[part] = self._now(part)
@@ -81,14 +81,14 @@ class StepClock(Profiler):
 
 
 class ReportThroughput(L.Callback):
-    """Adds the figures of a stage to `reports` when it ends, and writes them all into `path`."""
+    """Adds the timings of a stage to `reports` when it ends, and writes them all into `path`."""
 
     def __init__(self, name: str, clock: StepClock, workers: int, path: Path, reports: list[dict[str, Any]]) -> None:
         self.name, self.clock, self.workers, self.path, self.reports = name, clock, workers, path, reports
         self.warm = False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Looks where the towers are."""
+        """Notes the device of the towers."""
         self.clock.gpu = module.device.type == "cuda"
 
     def on_train_batch_end(
@@ -102,14 +102,14 @@ class ReportThroughput(L.Callback):
             self.clock.clear()
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Writes what was found; a stage of one batch has nothing to say."""
+        """Writes the timings; a stage of one batch has none."""
         if self.clock.batches and trainer.is_global_zero:
-            self.reports.append(figures(self.name, self.clock, self.workers, trainer.world_size))
+            self.reports.append(measured(self.name, self.clock, self.workers, trainer.world_size))
             write_json(self.path, self.reports)
 
 
-def figures(name: str, clock: StepClock, workers: int, ranks: int) -> dict[str, Any]:
-    """The figures of one stage, of the first rank but for `samples_per_second`, which is of all.
+def measured(name: str, clock: StepClock, workers: int, ranks: int) -> dict[str, Any]:
+    """The timings of one stage, of the first rank but for `samples_per_second`, which is of all.
 
     `parts`: by part its seconds, its share of the time (of `read` and `prepare` that of the workers' time), and the
     samples a second that it alone would allow, with all workers at it. `rest`: the optimiser, callbacks, all else.
@@ -139,7 +139,7 @@ def figures(name: str, clock: StepClock, workers: int, ranks: int) -> dict[str, 
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The figures of a stage for a person, and what they say."""
+    """The timings of a stage for a person, with advice."""
     ranks = f" on {report['ranks']} ranks" if report["ranks"] > 1 else ""
     lines = [f"stage {report['stage']}: {report['samples_per_second']:,.0f} samples/s{ranks}"]
     where = f"{report['workers']} workers" if report["workers"] != 1 else "1 worker"
@@ -152,11 +152,11 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def advice(report: Mapping[str, Any]) -> str:
-    """A sentence on what to mend first."""
+    """A sentence on what to fix first."""
     parts, wait = report["parts"], report["parts"]["wait"]["share"]
     if wait < LATE:
         longest = max(OF_DEVICE, key=lambda part: parts[part]["share"])
-        return f"data keeps up: the step spends most on {longest}"
+        return f"input is not the bottleneck: the step spends most time on {longest}"
     slower = max(OF_WORKERS, key=lambda part: parts[part]["seconds"])
     return (
         f"{wait:.0%} of the time is spent waiting for data, mostly to {slower} it: raise data.workers or data.memory_gb"

@@ -16,14 +16,14 @@ K = (1, 5, 10)
 
 @dataclass
 class Validated:
-    """What was embedded of one pair: by side the vectors, and of each its content and its event."""
+    """Embeddings of one pair: by side the vectors, and of each its content and its event."""
 
     vectors: dict[str, list[Tensor]] = field(default_factory=dict)
     contents: dict[str, list[bytes]] = field(default_factory=dict)
     events: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, batch: Batch, z: Mapping[str, Tensor]) -> None:
-        """Takes up a batch: vectors (n, D) of each side, in the order of `batch.rows`."""
+        """Adds a batch: vectors (n, D) of each side, in the order of `batch.rows`."""
         for name, vectors in z.items():
             self.vectors.setdefault(name, []).append(vectors.float().cpu())
             rows = batch.digests[name].cpu().numpy()
@@ -35,7 +35,7 @@ class Validated:
 def recalls(parts: Sequence[Validated], a: str, b: str) -> dict[str, float]:
     """`r1`, `r5`, `r10` of a pair in 0..1, the mean of both directions, over what all ranks have embedded.
 
-    Each distinct content is one item, and right for every event that holds it; events without one side are left out.
+    Each distinct content is one item, and correct for every event that holds it; events without one side are left out.
     """
     both = {event for part in parts for event in part.events.get(a, [])}
     both &= {event for part in parts for event in part.events.get(b, [])}

@@ -1,4 +1,4 @@
-"""What a run says of its own settings before it begins."""
+"""Warnings on the settings of a run, before it starts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from bindspace.settings import TrainRun
 
 
 def warn_of_batches(run: TrainRun) -> None:
-    """Says where a batch is other than its settings may lead one to think."""
+    """Warns where the batch settings have less effect than expected."""
     if run.trainer.accumulate > 1:
         warnings.warn(
-            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row still "
-            f"meets the {run.data.batch} of its own batch; for more, raise data.batch and set trainer.micro_batch",
+            f"trainer.accumulate={run.trainer.accumulate} averages gradients and adds no negatives: each row is "
+            f"contrasted with the {run.data.batch} rows of its own batch only; for more, raise data.batch and set "
+            "trainer.micro_batch",
             stacklevel=3,
         )
     largest = max([run.data.batch, *(stage.batch or 0 for stage in run.stages)])

@@ -29,7 +29,7 @@ SCHEMA = 1
 ABOUT = "cache.json"
 
 
-def content_keys(digests: np.ndarray, infos: list[dict[str, Any]] | None = None) -> np.ndarray:
+def cache_keys(digests: np.ndarray, infos: list[dict[str, Any]] | None = None) -> np.ndarray:
     """The keys (n, 32) uint8 of contents with these digests (n, 32), read with these settings.
 
     Equal bytes read with other settings are another content.

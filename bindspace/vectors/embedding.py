@@ -13,7 +13,7 @@ from torch import Tensor
 from bindspace.data import BadRows, CachedVectors, Column, Manifest, Pool, Reader
 from bindspace.io.progress import Progress
 from bindspace.space import Space
-from bindspace.vectors.cache import VectorCache, content_keys
+from bindspace.vectors.cache import VectorCache, cache_keys
 from bindspace.vectors.key import tower_key
 
 
@@ -94,7 +94,7 @@ def _lacking(cache: VectorCache, keys: np.ndarray, fresh: set[bytes]) -> np.ndar
 
 def _keys(column: Column, reader: Reader, cells: np.ndarray) -> np.ndarray:
     infos = [column.info(cell) for cell in cells.tolist()] if column.has_info else None
-    return content_keys(reader.digests(column, cells), infos)
+    return cache_keys(reader.digests(column, cells), infos)
 
 
 def _looked_up(work: Work, reader: Reader) -> CachedVectors:
@@ -145,4 +145,4 @@ def _encode(space: Space, name: str, prepared: Mapping[str, Tensor], batch_size:
 def _item_keys(pool: Pool, name: str, numbers: np.ndarray) -> np.ndarray:
     items = [pool.items[name][number] for number in numbers.tolist()]
     digests = np.frombuffer(b"".join(item.digest for item in items), dtype=np.uint8).reshape(-1, 32)
-    return content_keys(digests, [pool.columns[item.source][name].info(item.cell) for item in items])
+    return cache_keys(digests, [pool.columns[item.source][name].info(item.cell) for item in items])

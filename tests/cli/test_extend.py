@@ -65,8 +65,8 @@ def test_dim_and_pivot_may_be_said_as_they_are_and_the_config_is_shown_with_them
     [
         (["extend=nowhere", "+modality=curve"], "extend=nowhere: there is no such folder: give the `space` folder"),
         (["extend=run", "+modality=curve"], "run/space.json: did you mean "),
-        (["extend=run/space"], "nothing is to be added to vector, words: write +modality=NAME"),
-        (["extend=run/space", "modality=[]"], "nothing is to be added to vector, words"),
+        (["extend=run/space"], "expected a new modality to add to vector, words: write +modality=NAME"),
+        (["extend=run/space", "modality=[]"], "expected a new modality to add to vector, words"),
         (["extend=run/space", "+modality=words"], "has 'words' already (vector, words): name only new modalities"),
         (["extend=run/space", "modality=[vector,curve]"], "has 'vector' already"),
         (["extend=run/space", "+modality=cruve"], "unknown modality 'cruve': did you mean 'curve'?"),
@@ -79,8 +79,8 @@ def test_dim_and_pivot_may_be_said_as_they_are_and_the_config_is_shown_with_them
             ["extend=run/space", "+modality=curve", "pairs=[{of: [vector,words]},{of: [vector,curve]}]"],
             "pair 'vector-words': both sides are frozen: with extend= one side of each pair is new (curve)",
         ),
-        (["extend=run/space", "+modality=[curve,image]", "pairs=[{of: [vector,curve]}]"], "'image' stands in no pair"),
-        (["extend=run/space", "+modality=curve", "pairs=[]"], "'curve' stands in no pair"),
+        (["extend=run/space", "+modality=[curve,image]", "pairs=[{of: [vector,curve]}]"], "no pair contains 'image'"),
+        (["extend=run/space", "+modality=curve", "pairs=[]"], "no pair contains 'curve'"),
     ],
 )
 def test_what_cannot_be_is_a_sentence_and_leaves_nothing(refused, training, arguments, sentence):

@@ -148,7 +148,7 @@ def test_manifests_beside_a_data_set_are_refused(refused, moon):
 def test_a_modality_in_no_pair_is_said_to_stay_untrained(call):
     outcome = call("train", *MANIFEST, "pairs=[{of: [audio,text]}]")
     assert outcome.code == 0
-    assert outcome.err == "bindspace: image stands in no pair and is not trained: leave it out of modality\n"
+    assert outcome.err == "bindspace: no pair contains image, so it is not trained: leave it out of modality\n"
 
 
 def test_further_ranks_are_started_with_the_whole_command_and_the_folder_of_the_first(call, training, monkeypatch):

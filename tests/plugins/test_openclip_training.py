@@ -73,7 +73,7 @@ def train(events: dict[str, str], *more: str) -> int:
 def test_a_sensor_is_bound_to_a_frozen_pretrained_pivot(events, capsys):
     assert train(events) == 0
     printed = capsys.readouterr()
-    assert "bindspace: both towers of image-text stand still: the pair is not trained, nor on record" in printed.err
+    assert "bindspace: both towers of image-text are frozen: the pair is not trained, nor recorded" in printed.err
     assert printed.err.count("both towers") == 1
     space = bindspace.load("run/space")
     assert space.dim == 24  # nobody set it: it follows the model
@@ -118,9 +118,9 @@ def test_weights_of_two_models_are_not_declared_as_trained_together(events):
     [
         (
             ["dim=128"],
-            "dim=128: modality.image ends in a space of its own of 24 dimensions (head=identity): set dim=24",
+            "dim=128: modality.image outputs embeddings of 24 dimensions (head=identity): set dim=24",
         ),
-        (["modality.audio.tune.freeze=true"], "both towers of every pair stand still (image-text, image-audio)"),
+        (["modality.audio.tune.freeze=true"], "both towers of every pair are frozen (image-text, image-audio)"),
         (["modality.image.model=smal"], "unknown open_clip model 'smal': there is small"),
         (["modality.image.width=9"], "width=9: small ends in 24 dimensions: leave width out"),
         (["modality.image.weights=no.pt"], "expected `weights` to be a file of weights, there is none at no.pt"),
@@ -141,7 +141,7 @@ def test_a_random_head_on_pretrained_weights_is_warned_of(capsys):
         ["train", *arguments, "modality.image.head=linear", "dim=16", "data=manifest", "data.train=[{path: no.jsonl}]"]
     )
     assert (
-        "modality.image.head=linear puts a random projection on weights that end in a space" in capsys.readouterr().err
+        "modality.image.head=linear puts a random projection on a pretrained embedding space" in capsys.readouterr().err
     )
 
 

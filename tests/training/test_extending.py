@@ -167,7 +167,7 @@ def test_a_space_whose_ledger_is_of_other_weights_is_extended_with_a_warning_and
     bindspace.save(space, base)
     (base / "ledger.json").write_bytes(ledger)
     assert extend() == 0
-    assert "says nothing (ledger.json was written for other weights" in capsys.readouterr().err
+    assert "is unknown (ledger.json was written for other weights" in capsys.readouterr().err
     new = load("new/space").ledger
     assert new.status("vector", "words") == new.status("curve", "words") == new.status("curve", "vector") == "unknown"
     report = json.loads(Path("new/benchmark/report.json").read_text())

@@ -1,4 +1,4 @@
-"""The LightningModule: what is trained, what stands still, what the ledger is told."""
+"""The LightningModule: what is trained, what is frozen, what the ledger is told."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_a_frozen_tensor_that_moved_stops_the_run(tmp_path):
             module.space.towers["middle"].encoder.blocks[0].weight[0, 0] += 1e-6
 
     module.on_after_backward = nudge
-    with pytest.raises(RuntimeError, match=r"frozen tensors moved .*: middle.encoder.blocks.0.weight \(1 in"):
+    with pytest.raises(RuntimeError, match=r"frozen tensors changed .*: middle.encoder.blocks.0.weight \(1 in"):
         fit(module, [plain_batch(ALL, 6)], tmp_path)
 
 

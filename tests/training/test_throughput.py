@@ -10,12 +10,12 @@ from plain import ByHand, plain_batch, plain_space, quiet_trainer
 from bindspace import Pair
 from bindspace.data import Batch
 from bindspace.training import BindModule, throughput
-from bindspace.training.throughput import ReportThroughput, StepClock, advice, figures, table
+from bindspace.training.throughput import ReportThroughput, StepClock, advice, measured, table
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is moved: `clock(2.0)`."""
+    """A clock that is stopped until it is advanced: `clock(2.0)`."""
     time = [100.0]
 
     def move(seconds: float) -> None:
@@ -39,7 +39,7 @@ def run(clock, watch: StepClock, batches: int) -> None:
 def test_figures_follow_from_the_times(clock):
     watch = StepClock()
     run(clock, watch, 5)
-    report = figures("bind", watch, workers=2, ranks=3)
+    report = measured("bind", watch, workers=2, ranks=3)
     assert (report["samples"], report["seconds"], report["samples_per_second"]) == (20, 20.0, 3.0)
     parts = report["parts"]
     assert {part: values["share"] for part, values in parts.items()} == {
@@ -58,7 +58,7 @@ def test_a_stage_that_does_not_wait_is_told_its_longest_part(clock):
     with watch.profile("encode"):
         clock(1.0)
     watch.count(Batch("s", ["a"], {}, {}))
-    assert advice(figures("s", watch, 1, 1)) == "data keeps up: the step spends most on encode"
+    assert advice(measured("s", watch, 1, 1)) == "input is not the bottleneck: the step spends most time on encode"
 
 
 def test_on_a_gpu_every_sixteenth_batch_is_timed_and_stands_for_the_others(clock, monkeypatch):
@@ -69,7 +69,7 @@ def test_on_a_gpu_every_sixteenth_batch_is_timed_and_stands_for_the_others(clock
     run(clock, watch, 32)
     assert len(waits) == 2 * 2 * 3
     assert watch.timed["encode"] == 8
-    assert figures("s", watch, 1, 1)["parts"]["encode"]["seconds"] == 32.0
+    assert measured("s", watch, 1, 1)["parts"]["encode"]["seconds"] == 32.0
 
 
 def test_a_step_looks_at_the_clock_a_few_times_only(tmp_path, monkeypatch):

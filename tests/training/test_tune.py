@@ -21,7 +21,7 @@ from bindspace.space.merging import plain_state
 from bindspace.space.space import Space, Tower
 from bindspace.training import BindModule
 from bindspace.training.callbacks import KeepBest, SaveLast
-from bindspace.training.freezing import never_moved, set_trainable, tensor_hashes
+from bindspace.training.freezing import always_frozen, set_trainable, tensor_hashes
 from bindspace.training.groups import layer_factors
 
 PAIRS = [Pair(["middle", "left"]), Pair(["middle", "right"])]
@@ -192,7 +192,7 @@ def test_a_base_that_moves_under_its_adapter_stops_the_run(tmp_path):
 
     module.on_after_backward = nudge
     with pytest.raises(
-        RuntimeError, match=r"moved during training: left.encoder.blocks.0.base_layer.weight \(1 in all"
+        RuntimeError, match=r"changed during training: left.encoder.blocks.0.base_layer.weight \(1 in all"
     ):
         fit(module, 0, 1, tmp_path)
 
@@ -378,7 +378,7 @@ def module_of(space, given=None):
 
 def given_of(space):
     BindModule(space, PAIRS, steps=4, seed=5)
-    return tensor_hashes(never_moved(space, [set()]))
+    return tensor_hashes(always_frozen(space, [set()]))
 
 
 @pytest.mark.parametrize(
@@ -412,23 +412,23 @@ def test_another_file_than_the_run_began_with_is_refused(tmp_path):
     with torch.no_grad():
         other.towers["left"].encoder.blocks[1].bias += 1e-6
     sentence = r"modality.left: expected the weights that this run began with, got others from left.safetensors "
-    with pytest.raises(UserError, match=sentence + r"\(encoder.blocks.1.bias\): put the old ones back"):
+    with pytest.raises(UserError, match=sentence + r"\(encoder.blocks.1.bias\): restore the old ones"):
         fit(module_of(other, given_of(other)), 2, 4, tmp_path, path)
 
 
 def test_what_an_earlier_stage_trained_stays_in_the_checkpoint():
     space = from_file()
-    assert never_moved(space, [set(), {"left"}]) == {}
-    assert set(never_moved(space, [{"left"}, {"left", "right"}])) == {
+    assert always_frozen(space, [set(), {"left"}]) == {}
+    assert set(always_frozen(space, [{"left"}, {"left", "right"}])) == {
         name for name in space.towers.state_dict() if name.startswith("left.encoder")
     }
 
 
 def test_only_what_comes_from_a_file_is_left_out():
     space = plain_space(middle=Middle(tune=Tune(freeze=True)))
-    assert never_moved(space, [{"middle"}]) == {}
+    assert always_frozen(space, [{"middle"}]) == {}
     whole = {name for name in space.towers.state_dict() if name.startswith("middle.")}
-    assert set(never_moved(space, [{"middle"}], loaded=["middle"])) == whole
+    assert set(always_frozen(space, [{"middle"}], loaded=["middle"])) == whole
 
 
 def test_the_best_weights_so_far_leave_out_the_same_and_go_back_into_place():

@@ -77,7 +77,7 @@ def test_a_trained_pair_chooses_in_the_stage_that_trains_it_and_is_recorded(monk
 def test_a_pair_that_is_not_trained_chooses_only_where_that_is_said_and_is_recorded(capsys):
     chosen = ["trainer.keep_best=val/words-curve/r10", "trainer.val_pairs=[words-curve]"]
     assert train(*chosen) == 2
-    assert "this run does not train words-curve, and weights that a figure chose are no" in capsys.readouterr().err
+    assert "this run does not train words-curve, and weights selected by its metric are no" in capsys.readouterr().err
     assert not Path("run").exists()
     assert train(*chosen, "trainer.keep_best_untrained=true") == 0
     assert load("run/space").ledger.selected_on == ["val/curve-words/r10"]

@@ -61,7 +61,9 @@ def join(run: TrainRun, base: Base) -> None:
     """Puts what the space supplies into a run: old modalities before the new ones, dim, pivot, and the new pairs."""
     new = dict(run.modality)
     if not new:
-        raise UserError(f"extend={run.extend}: nothing is to be added to {_names(base.configs)}: write +modality=NAME")
+        raise UserError(
+            f"extend={run.extend}: expected a new modality to add to {_names(base.configs)}: write +modality=NAME"
+        )
     run.extend, run.dim, run.pivot = str(base.folder), base.dim, base.pivot
     if run.pivot not in base.configs:
         raise UserError(f"{base.folder} does not hold its pivot {run.pivot!r}: extend the space that it was taken from")
@@ -77,7 +79,7 @@ def _check_pairs(pairs: Sequence[Pair], new: Mapping[str, Any], run: TrainRun) -
             both = f"pair {'-'.join(map(str, pair.of))!r}: both sides are frozen"
             raise UserError(f"{both}: with extend= one side of each pair is new ({_names(new)})")
     if alone := [name for name in new if name not in paired]:
-        raise UserError(f"{alone[0]!r} stands in no pair and would stay as it is initialised: add one with {run.pivot}")
+        raise UserError(f"no pair contains {alone[0]!r}, so it would not be trained: add one with {run.pivot}")
 
 
 def _names(names: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Settings that went, and what takes their place: a config of an older version is answered with the new one."""
+"""Settings that were removed, and what replaces them: a config of an older version is answered with the new one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ MOVED = {
     "loss.subspace": "it gained nothing (docs/LOG.md): leave it out",
     "loss.centroid": "it gained nothing (docs/LOG.md): leave it out",
     "loss.noise": "noise on the pivot gained nothing (docs/LOG.md): leave it out",
-    "loss.bank": "the memory bank is gone: raise data.batch and set trainer.micro_batch",
+    "loss.bank": "the memory bank was removed: raise data.batch and set trainer.micro_batch",
     "loss.local": "the loss is that of the global batch on every rank: leave it out",
     "data.views": "augmented views of frozen towers gained nothing (docs/LOG.md): leave it out",
 }
 
 
 def moved_key(key: str) -> str | None:
-    """The sentence for a setting that went, None for one that never was."""
+    """The sentence for a setting that was removed, None for one that never existed."""
     for old, now in MOVED.items():
         if key == old or key.startswith((f"{old}.", f"{old}[")):
-            return f"the setting {old} is no more: {now}"
+            return f"the setting {old} was removed: {now}"
     return None

@@ -16,7 +16,7 @@ from bindspace.contract import UserError, registry, unknown
 from bindspace.io.files import write_text
 from bindspace.settings import TrainRun, from_named, from_primitives, to_named, to_primitives
 
-# What may change when a run goes on: nothing that its weights depend on, but how long, where and with what output.
+# What may change when a run is resumed: nothing that its weights depend on, but how long, where and with what output.
 CHANGEABLE = [
     "stages.N.steps",
     "trainer.devices",

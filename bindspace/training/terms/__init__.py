@@ -34,12 +34,12 @@ class InfoNceConfig(TermConfig):
 
 @dataclass(kw_only=True)
 class SiglipConfig(InfoNceConfig):
-    """The sigmoid loss over all couples of a batch, with a learned bias (Zhai et al. 2023)."""
+    """The sigmoid loss over all pairings of a batch, with a learned bias (Zhai et al. 2023)."""
 
     term: ClassVar[str] = "bindspace.training.terms.pair:Siglip"
 
     temperature: float = 0.1
-    bias: float = -10.0  # where the learned bias of a pair begins
+    bias: float = -10.0  # initial value of a pair's learned bias
 
 
 @dataclass(kw_only=True)
@@ -50,15 +50,15 @@ class LearnedMetricConfig(InfoNceConfig):
 
 
 class Target(Enum):
-    """What a student is aligned with of the reference vectors, as its pivot weighs them."""
+    """What a student is aligned with: the reference vectors, weighted by its pivot."""
 
     proxy = "proxy"  # their mean
-    sample = "sample"  # one of them, drawn anew at each step
+    sample = "sample"  # one of them, resampled at each step
 
 
 @dataclass(kw_only=True)
 class DistillationConfig(TermConfig):
-    """Distillation through the pivot: the pivot's similarities to vectors of another modality teach the student.
+    """Distillation through the pivot: the pivot's similarities to vectors of another modality are the student's target.
 
     `of`: the student, then the modality of the reference vectors, which share no event with the rows of the batch. The
     ledger records the two as `unpaired` (docs/losses.md).
@@ -72,7 +72,7 @@ class DistillationConfig(TermConfig):
     target: Target = Target.proxy
 
     def check(self, run: Any) -> None:
-        """Raises `UserError` for modalities that cannot be, a value out of range, or a student without its pair."""
+        """Raises `UserError` for modalities that do not fit, a value out of range, or a student without its pair."""
         shown = f"distillation {'-'.join(self.of)!r}"
         if len(self.of) != 2 or self.of[0] == self.of[1]:
             raise UserError(f"{shown}: expected two different modalities, got {len(set(self.of))}: write of: [A,B]")
@@ -82,7 +82,7 @@ class DistillationConfig(TermConfig):
                 raise UserError(unknown(f"modality in {shown}", name, run.modality, hint=hint))
         if run.pivot in self.of:
             raise UserError(
-                f"{shown}: {run.pivot} is the pivot, through which is distilled: name two others, the student first"
+                f"{shown}: expected two modalities other than the pivot {run.pivot}: name the student first"
             )
         for name in ("temperature", "student_temperature"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:

@@ -1,4 +1,4 @@
-"""A step as terms see it: vectors of events through one door, which notes what each of them takes."""
+"""A step as terms see it: vectors of events, with a record of what each term takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bindspace.contract import PluginError, UserError, unknown
 from bindspace.data import Batch
-from bindspace.ledger.observer import Events, Taken
+from bindspace.ledger.observer import EventKeys, Taken
 from bindspace.losses import content_keys
 from bindspace.space import Space
 from bindspace.training.ranks import ProcessRanks, gather_rows, world_size
@@ -55,7 +55,7 @@ class Rows:
 class Step:
     """One batch, encoded, with which rank holds what. `names`: all modalities that some term may take, in order.
 
-    Made once a step on every rank: the only collective of what terms ask.
+    Made once a step on every rank: the only collective behind the calls of terms.
     """
 
     def __init__(self, batch: Batch, z: Mapping[str, Tensor], space: Space, names: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ class Step:
         return self._common[key]
 
     def taken_of(self, name: str, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Vectors and content keys of a modality at these events. Where all are wanted they are shared, not copied."""
+        """Vectors and content keys of a modality at these events. All of them are shared, not copied."""
         if name not in self.rows:
             width = self.space.training_dim(name)
             empty = torch.zeros(0, width, device=self.device, requires_grad=True)
@@ -113,9 +113,9 @@ class Step:
         return {name: (self.batch.digests[name].cpu().numpy(), rows) for name, rows in self.rows.items()}
 
     @cached_property
-    def events(self) -> Events:
-        """How the events are known."""
-        return Events(self.batch.ids, self.batch.groups, self.media.get(self.space.pivot))
+    def events(self) -> EventKeys:
+        """The identity of the events."""
+        return EventKeys(self.batch.ids, self.batch.groups, self.media.get(self.space.pivot))
 
     @cached_property
     def owners(self) -> np.ndarray:
@@ -127,9 +127,9 @@ class Step:
 
 
 class TermBatch:
-    """What one term gets of a step. No call is a collective, so that a term may ask for one thing or another.
+    """What one term gets of a step. No call is a collective, so that a term may call whichever it needs.
 
-    `logging`: whether `figures` will be asked of this step.
+    `logging`: whether `figures` is called after this step.
     """
 
     def __init__(
@@ -172,12 +172,12 @@ class TermBatch:
         or the pivot's content with one that is. `count` 0: all of them."""
         self._check(name, self._references)
         references = self._references[name]
-        kept = references.apart_from(self._step.owners, count)
+        kept = references.disjoint_from(self._step.owners, count)
         self.taken.references.append(references.as_recorded)
         return references.on(self.device)[torch.from_numpy(kept).to(self.device)]
 
     def ranks(self, rows: Rows) -> ProcessRanks | None:
-        """The ranks that share these rows, as the losses ask for them; None in a single process."""
+        """The ranks that share these rows, as the losses use them; None in a single process."""
         return ProcessRanks(rows.counts) if len(rows.counts) > 1 else None
 
     def logit_scale(self, a: str, b: str) -> Tensor:

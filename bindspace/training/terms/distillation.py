@@ -1,4 +1,4 @@
-"""Distillation through the pivot: where the pivot stands among vectors of another modality teaches the student."""
+"""Distillation through the pivot: its similarities to vectors of another modality are the student's target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bindspace.training.terms.term import Term, TermContext
 
 
 class Distillation(Term):
-    """InfoNCE of the student's rows with what their pivot's similarities choose of the reference vectors.
+    """InfoNCE of the student's rows with targets: reference vectors, weighted by the similarities of their pivot.
 
     The rows are aligned with the pivot alone: nothing is known of which reference vector belongs to which row, and none
     of an event of the batch is among them.
@@ -28,7 +28,7 @@ class Distillation(Term):
         for name in (context.pivot, config.of[1]):
             if name not in context.frozen:
                 raise UserError(
-                    f"distillation {'-'.join(config.of)!r}: {name} is trained in the same stage, and what teaches has "
+                    f"distillation {'-'.join(config.of)!r}: {name} is trained in the same stage, and a teacher has "
                     "to be frozen: freeze it there (schedule=pivot_first does), or leave the term out"
                 )
         head = context.head(self.student)
@@ -44,9 +44,9 @@ class Distillation(Term):
         z_BD = student.z
         if self.config.target is Target.sample:
             target_BD = sampled(q_BM, reference_MD)
-            for head in self._heads:  # a point of the space, and met there
+            for head in self._heads:  # a vector of the space, compared there
                 z_BD = F.normalize(head.back(z_BD), dim=1)
-        else:  # a stand-in for the pivot, and met like it
+        else:  # a proxy of the pivot, compared like it
             target_BD = proxies(q_BM, reference_MD)
             for head in self._heads:
                 target_BD = head.met(target_BD)
@@ -57,7 +57,7 @@ class Distillation(Term):
         return loss
 
     def figures(self) -> dict[str, float]:
-        """The loss, and among how many reference vectors a row's pivot is divided, on average."""
+        """The loss, and the mean perplexity of a row's weights over the reference vectors."""
         assert self._last is not None
         loss, q_BM = self._last
         return {"loss": float(loss), "perplexity": float(perplexity(q_BM)) if len(q_BM) else 1.0}

@@ -25,7 +25,7 @@ class Gram(Term):
         self._loss = 0.0
 
     def forward(self, batch: TermBatch) -> Tensor:
-        """Over the global batch: every rank computes the whole, with the gradient of its own rows."""
+        """Over the global batch: every rank computes the whole loss, with the gradient of its own rows."""
         rows = batch.aligned(self.anchor, *self.others)
         counts = rows[self.anchor].counts
         z = {name: gather_live(each.z, counts) for name, each in rows.items()}

@@ -1,4 +1,4 @@
-"""The terms of a module: built from their settings, each with the name that it is logged by."""
+"""The terms of a module: built from their settings, each with its name in the logs."""
 
 from __future__ import annotations
 

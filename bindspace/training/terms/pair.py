@@ -33,36 +33,36 @@ class InfoNce(Term):
                 raise UserError(f"modality.{name}: head=metric needs bind.loss=learned_metric: set both, or neither")
         minimum, bias = config.min_temperature, getattr(config, "bias", None)
         context.temperature(self.a, self.b, config.temperature, config.learned, minimum, bias)
-        self._figures: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
 
     def forward(self, batch: TermBatch) -> Tensor:
-        """Exact over all ranks, computed in tiles where that pays."""
+        """Exact over all ranks, computed in tiles where that is faster."""
         rows = batch.aligned(self.a, self.b)
         a, b = rows[self.a], rows[self.b]
         z_a, z_b = self.sides(a, b)
         scale = batch.logit_scale(self.a, self.b)
-        asked: dict[str, Any] = {
+        options: dict[str, Any] = {
             "products": loss_products(self.config.precision, batch.device),
             "ranks": batch.ranks(a),
         }
         if self.config.mask_duplicates:
-            asked |= {"keys_a": a.keys, "keys_b": b.keys}
-        loss = self.loss(batch, z_a, z_b, scale, asked)
+            options |= {"keys_a": a.keys, "keys_b": b.keys}
+        loss = self.loss(batch, z_a, z_b, scale, options)
         if batch.logging:
-            self._figures = self._measured(loss, scale, z_a, z_b, a, b)
+            self._metrics = self._measured(loss, scale, z_a, z_b, a, b)
         return loss
 
     def sides(self, a: Rows, b: Rows) -> tuple[Tensor, Tensor]:
         """The vectors (n, D) that are compared."""
         return a.z, b.z
 
-    def loss(self, batch: TermBatch, z_a: Tensor, z_b: Tensor, scale: Tensor, asked: dict[str, Any]) -> Tensor:
+    def loss(self, batch: TermBatch, z_a: Tensor, z_b: Tensor, scale: Tensor, options: dict[str, Any]) -> Tensor:
         """The scalar."""
-        return info_nce(z_a, z_b, scale, **asked)
+        return info_nce(z_a, z_b, scale, **options)
 
     def figures(self) -> dict[str, float]:
-        """Loss, temperature, accuracy of the first rows as queries, gap of the means, mean number of negatives."""
-        return self._figures
+        """Loss, temperature, accuracy of the first rows as queries, modality gap, mean number of negatives."""
+        return self._metrics
 
     @torch.no_grad()
     def _measured(self, loss: Tensor, scale: Tensor, z_a: Tensor, z_b: Tensor, a: Rows, b: Rows) -> dict[str, float]:
@@ -84,9 +84,9 @@ class Siglip(InfoNce):
 
     config: SiglipConfig
 
-    def loss(self, batch: TermBatch, z_a: Tensor, z_b: Tensor, scale: Tensor, asked: dict[str, Any]) -> Tensor:
+    def loss(self, batch: TermBatch, z_a: Tensor, z_b: Tensor, scale: Tensor, options: dict[str, Any]) -> Tensor:
         """The scalar."""
-        return siglip(z_a, z_b, scale, batch.logit_bias(self.a, self.b), **asked)
+        return siglip(z_a, z_b, scale, batch.logit_bias(self.a, self.b), **options)
 
 
 class LearnedMetric(InfoNce):

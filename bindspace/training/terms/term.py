@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TermContext:
-    """What a term may ask when it is built, at the start of a stage.
+    """What a term is built from, at the start of a stage.
 
     `temperature(a, b, value, learned, minimum, bias)` gives a pair of the space its temperature, unless it has one.
     `head(name)`: the head of a modality's tower. `frozen`: modalities of which no parameter is trainable.
