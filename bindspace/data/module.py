@@ -18,7 +18,7 @@ from bindspace.contract import ModalityConfig, Source, UserError
 from bindspace.data.batch import Batch
 from bindspace.data.dataset import TrainBatches, Vectors, load_manifest, one_thread
 from bindspace.data.manifest import Manifest, Read, check_groups, split_validation
-from bindspace.data.validation import LARGEST, ValidationBatches
+from bindspace.data.validation import LARGEST, ValidationBatches, holds
 from bindspace.settings import DataSettings, Pair
 
 PREFETCH = 4  # batches that a worker prefetches,
@@ -81,6 +81,12 @@ class BindData(LightningDataModule):
         if val is None:
             parts = split_validation(self.train_manifests, settings.val_fraction, seed)
             self.train_manifests, self.val_manifests = parts
+
+    def setup(self, stage: str) -> None:
+        """Without validation events the trainer is told so: Lightning warns of an empty loader."""
+        held = any(holds(each, pair) for each in self.val_manifests for pair in self.val_pairs)
+        if self.trainer is not None and not held:
+            self.trainer.limit_val_batches = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One batch per step, from `start_step` on, for this rank of the attached trainer (else the only one)."""

@@ -121,7 +121,7 @@ def test_weights_of_two_models_are_not_declared_as_trained_together(events):
             "dim=128: modality.image outputs embeddings of 24 dimensions (head=identity): set dim=24",
         ),
         (["modality.audio.tune.freeze=true"], "both towers of every pair are frozen (image-text, image-audio)"),
-        (["modality.image.model=smal"], "unknown open_clip model 'smal': there is small"),
+        (["modality.image.model=smal"], "unknown open_clip model 'smal' (available: small)"),
         (["modality.image.width=9"], "width=9: small ends in 24 dimensions: leave width out"),
         (["modality.image.weights=no.pt"], "expected `weights` to be a file of weights, there is none at no.pt"),
     ],
