@@ -47,8 +47,10 @@ class SaveLast(L.Callback):
             raise UserError(f"{error}; then resume with run={self.path.parents[1]}") from error
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Says which stage the step belongs to, and whether that stage has ended: one that stopped early stays so."""
+        """Says which stage the step belongs to, and whether it has ended: if it stopped early it stays so, unless a
+        resumed run raises its steps."""
         checkpoint["stage"], checkpoint["stage_ended"] = self.stage, self.ended
+        checkpoint["stage_steps"] = trainer.max_steps
 
 
 class WatchBadRows(L.Callback):

@@ -29,7 +29,7 @@ class Saved:
     weights: dict[str, Any]
     ledger: dict[str, Any]
     rebuilt: dict[str, str]  # fingerprints of what the run rebuilds
-    ended: bool  # whether the stage has ended, early perhaps
+    ended: int  # 0, or of a stage that has ended, early perhaps, the steps that it had been given
 
     def restore(self, module: BindModule) -> None:
         """Gives the module the weights and the ledger. Raises `UserError` where they are those of another space."""
@@ -58,7 +58,8 @@ def read_checkpoint(path: Path) -> Saved | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         at, weights = (int(state["stage"]), int(state["global_step"])), dict(state["state_dict"])
-        saved = Saved(path, *at, weights, state["ledger"], dict(state["rebuilt"]), bool(state["stage_ended"]))
+        ended = int(state["stage_steps"]) if state["stage_ended"] else 0
+        saved = Saved(path, *at, weights, state["ledger"], dict(state["rebuilt"]), ended)
         for part in PARTS:
             state[part]
     except Exception as error:  # torch.load raises all kinds of errors for damaged files

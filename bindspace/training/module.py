@@ -96,7 +96,6 @@ class BindModule(L.LightningModule):
         self.references = dict(references or {})
         self.recording = Recording(space, self.listed)
         self._seen: dict[str, int] = {}
-        self._micro = 0  # batches of this optimiser step, where gradients are accumulated
         self._given: tuple[Any, Any] = (None, None)  # the batch as it came, and as it is used
 
     def setup(self, stage: str) -> None:
@@ -148,9 +147,9 @@ class BindModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Random numbers of a batch depend on the seed, the step, the rank and its place in the step alone."""
-        place = ((self.seed * 1_000_003 + self.first_step + self.global_step) * 1009 + self.global_rank) * 101
-        torch.manual_seed(place + self._micro)
-        self._micro += 1
+        parts = self._trainer.accumulate_grad_batches if self._trainer is not None else 1
+        number = (self.first_step + self.global_step) * parts + index % parts
+        torch.manual_seed((self.seed * 1_000_003 + number) * 1009 + self.global_rank)
         self._given = batch, self._as_batch(batch)
         self.recording.begin(self._given[1])
 
@@ -261,7 +260,6 @@ class BindModule(L.LightningModule):
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """After an optimiser has stepped: temperatures are clamped, and the record of the step is kept."""
-        self._micro = 0
         found_inf = getattr(optimizer, "found_inf", None)  # a gradient scaler had it skip the step
         if found_inf is not None and bool(found_inf.any()):
             self.recording.discard()

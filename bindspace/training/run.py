@@ -223,7 +223,7 @@ def fit(session: Session, stage: Stage, index: int, first_step: int, saved: Save
     if saved is not None:
         saved.restore(module)
         step = saved.step
-        if saved.ended or step >= stage.steps:
+        if stage.steps <= max(saved.ended, step):
             return
     manifests = [session.events.train[i] for i in stage.sources]
     module.references = {  # of the towers at this point

@@ -76,11 +76,11 @@ def test_a_run_that_bad_files_stopped_goes_on_when_the_fraction_is_raised(refuse
 
 
 @pytest.mark.parametrize("frozen", ["stages=[{name: all, steps: 1, freeze: [image]}]", "data.val_fraction=0.9"])
-def test_bad_files_met_before_the_first_step_count_too(refused, train, mixed, place, frozen):
+def test_bad_files_met_while_embedding_or_validating_count_too(refused, train, mixed, place, frozen):
     said = refused(*train[:-1], f"data.train={mixed}", frozen, "out=mine")
     assert f"3 of {GOOD + len(BAD)} rows cannot be read" in said
     assert {row["modality"] for row in listed(place / "mine" / "bad_rows.jsonl")} == {"image"}
-    assert not (place / "mine" / "metrics.csv").exists()
+    assert not (place / "mine" / "space").exists()  # those of validation are met after the first steps
 
 
 def test_too_many_bad_files_stop_a_benchmark_with_the_list(refused, fine, space, mixed, place):

@@ -226,7 +226,7 @@ def test_mistakes_get_a_sentence(space, install_toys, monkeypatch):
     with pytest.raises(UserError, match="precision=int8: a space gives float32"):
         MtebModel(space).encode([], task_metadata=Task, precision="int8")
     toys = Space({"words": install_toys.WordsConfig()}, 4, "words")
-    with pytest.raises(UserError, match="mteb knows text, image, audio, video, and the space holds words"):
+    with pytest.raises(UserError, match="mteb supports text, image, audio, video, the space has words"):
         MtebModel(toys)
     monkeypatch.setitem(sys.modules, "mteb.models.model_meta", None)
     with pytest.raises(UserError, match=r"needs mteb \(.*\): pip install 'bindspace\[mteb\]'"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from plain import plain_space
 
-from bindspace.training.freezing import check_still, set_trainable, still_tensors, tensor_hashes
+from bindspace.training.freezing import check_frozen, frozen_tensors, set_trainable, tensor_hashes
 
 TYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
@@ -34,9 +34,9 @@ def test_hashes_are_those_that_older_checkpoints_hold():
 def test_a_frozen_tower_in_bfloat16_is_watched():
     space = plain_space().to(torch.bfloat16)
     set_trainable(space, ["left"])
-    before = tensor_hashes(still_tensors(space))
-    check_still(before, space)
+    before = tensor_hashes(frozen_tensors(space))
+    check_frozen(before, space)
     with torch.no_grad():
         next(space.towers["left"].parameters()).view(-1)[0] += 1
-    with pytest.raises(RuntimeError, match=r"frozen tensors moved during training: left\.encoder\.blocks\.0\.weight"):
-        check_still(before, space)
+    with pytest.raises(RuntimeError, match=r"frozen tensors changed during training: left\.encoder\.blocks\.0\.weight"):
+        check_frozen(before, space)

@@ -144,5 +144,5 @@ def test_a_stage_that_has_ended_stays_so_on_resume(tmp_path):
     before = {name: tensor.clone() for name, tensor in load("run/space").state_dict().items()}
     checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     assert (checkpoint["stage"], checkpoint["stage_ended"]) == (1, True)
-    assert main(["train", "run=run", "stages.1.steps=50"]) == 0
+    assert main(["train", "run=run"]) == 0
     assert all(torch.equal(before[name], tensor) for name, tensor in load("run/space").state_dict().items())
