@@ -6,7 +6,7 @@ import pytest
 
 from bindspace import Bind, ModalityConfig
 from bindspace.contract.errors import UserError
-from bindspace.settings.pairs import frozen, moving, resolve_pairs, unpaired
+from bindspace.settings.pairs import frozen, resolve_pairs, trainable_pairs, unpaired
 from bindspace.settings.run import Pair, TrainRun
 
 
@@ -40,8 +40,8 @@ def test_pairs_move_unless_both_of_their_towers_are_frozen_from_end_to_end():
         run.modality[name].tune.freeze = True
     pairs = resolve_pairs(run)
     assert frozen(run.modality) == {"a", "b"}
-    assert [pair.of for pair in moving(pairs, frozen(run.modality))] == [["a", "c"]]
+    assert [pair.of for pair in trainable_pairs(pairs, frozen(run.modality))] == [["a", "c"]]
     with pytest.raises(UserError, match=r"both towers of every pair are frozen \(a-b\): nothing is left to train"):
-        moving(pairs[:1], {"a", "b"})
+        trainable_pairs(pairs[:1], {"a", "b"})
     run.modality["b"].tune.unfreeze_last = 1
     assert frozen(run.modality) == {"a"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,28 @@ from torch import Tensor
 from bindspace.ledger.ledger import Ledger
 
 NONE = np.empty((0, 32), np.uint8)
+
+
+Reached = dict[str, list[Tensor]]  # by name a bool scalar for each gradient that arrived: whether it was not zero
+
+
+def watched(z: Tensor, name: str, reached: Reached) -> Tensor:
+    """An alias of the tensor whose gradients are noted in `reached`."""
+    if not z.requires_grad:
+        return z
+    z = z.view_as(z)
+    z.register_hook(partial(note, name, reached))
+    return z
+
+
+def note(name: str, reached: Reached, gradient: Tensor) -> None:
+    """Notes a gradient, as a hook of a tensor. Nothing is copied from the device yet."""
+    reached.setdefault(name, []).append(gradient.detach().ne(0).any())
+
+
+def names_of(reached: Reached) -> set[str]:
+    """The names that a gradient other than zero arrived at."""
+    return {name for name, flags in reached.items() if bool(torch.stack(flags).any())}
 
 
 @dataclass
@@ -74,16 +96,12 @@ class Taken:
     aligned: dict[str, set[int]] = field(default_factory=dict)  # by name, positions of events
     alone: dict[str, set[int]] = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
-    reached: dict[str, list[Tensor]] = field(default_factory=dict)  # by name: whether a gradient was not zero
+    reached: Reached = field(default_factory=dict)
     owned: list[Tensor] = field(default_factory=list)  # the same of the term's own parameters
 
     def watch(self, name: str, z: Tensor) -> Tensor:
         """The tensor as the term gets it: whether a gradient reaches it is noted."""
-        if not z.requires_grad:
-            return z
-        z = z.view_as(z)
-        z.register_hook(lambda gradient: self.reached.setdefault(name, []).append(gradient.detach().ne(0).any()))
-        return z
+        return watched(z, name, self.reached)
 
 
 @dataclass
@@ -159,7 +177,7 @@ class Observed:
 
 def observed(observer: Observer, taken: Taken) -> Observed:
     """What one rank saw of a term in a step."""
-    reached = {name for name, flags in taken.reached.items() if bool(torch.stack(flags).any())}
+    reached = names_of(taken.reached)
     owned = bool(taken.owned) and bool(torch.stack(taken.owned).any())
     aligned = taken.aligned.items() if taken.references else ()
     students = [_student(taken, name, positions) for name, positions in aligned]

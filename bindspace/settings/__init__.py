@@ -21,7 +21,7 @@ from bindspace.settings.launch import (
     slurm_name,
     wait_for,
 )
-from bindspace.settings.pairs import METRIC, check_pairs, frozen, moving, pair_name, resolve_pairs, star
+from bindspace.settings.pairs import METRIC, check_pairs, frozen, pair_name, resolve_pairs, star, trainable_pairs
 from bindspace.settings.run import (
     BenchmarkRun,
     BenchmarkSettings,
@@ -73,7 +73,6 @@ __all__ = [
     "is_first",
     "is_restart",
     "members_of",
-    "moving",
     "pair_name",
     "pair_term",
     "reads",
@@ -83,5 +82,6 @@ __all__ = [
     "star",
     "to_named",
     "to_primitives",
+    "trainable_pairs",
     "wait_for",
 ]

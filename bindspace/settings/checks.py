@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from bindspace.contract import Head, ModalityConfig, UserError
-from bindspace.settings.pairs import check_validation, frozen, moving, resolve_pairs, unpaired
+from bindspace.settings.pairs import check_validation, frozen, resolve_pairs, trainable_pairs, unpaired
 from bindspace.settings.run import Pair, TrainRun
 from bindspace.settings.terms import check_terms
 
@@ -70,7 +70,7 @@ def check_run(run: TrainRun) -> list[Pair]:
         warnings.warn(
             f"no pair contains {', '.join(untrained)}, so it is not trained: leave it out of modality", stacklevel=2
         )
-    trained = moving(pairs, frozen(run.modality))
+    trained = trainable_pairs(pairs, frozen(run.modality))
     for pair in pairs:
         if pair not in trained:
             name = "-".join(pair.of)

@@ -60,9 +60,9 @@ def frozen(configs: Mapping[str, ModalityConfig]) -> set[str]:
     return {name for name, config in configs.items() if config.tune.freeze and not config.tune.unfreeze_last}
 
 
-def moving(pairs: Collection[Pair], still: Collection[str]) -> list[Pair]:
+def trainable_pairs(pairs: Collection[Pair], frozen_names: Collection[str]) -> list[Pair]:
     """The pairs of which a tower is trainable. Raises `UserError` where there is none."""
-    found = [pair for pair in pairs if not set(pair.of) <= set(still)]
+    found = [pair for pair in pairs if not set(pair.of) <= set(frozen_names)]
     if not found:
         names = ", ".join("-".join(pair.of) for pair in pairs)
         raise UserError(f"both towers of every pair are frozen ({names}): nothing is left to train; unfreeze one")

@@ -58,9 +58,7 @@ class DataSettings:
     test: list[Source] = field(default_factory=list)
     near: list[Source] = field(default_factory=list)  # training data that test media are compared with, for near-copies
     choices: list[Choice] = field(default_factory=list)  # probes of the benchmark, with hard distractors
-    dataset: Any = (
-        None  # the config of a data set plugin, which writes the sources itself; `data=<its name>` selects it
-    )
+    dataset: Any = None  # the config of a data set plugin, which writes the sources; `data=<its name>` selects it
     batch: int = 128  # events a step, over all ranks together
     val_fraction: float = 0.05  # of the training rows, where there is no data.val
     val_max: int = 2000  # events a pair that are validated at most, drawn by the seed

@@ -83,6 +83,7 @@ class WatchBadRows(L.Callback):
         """Adds them."""
         self.bad.add(gather_lists(self.waiting))
         self.waiting = []
+        self.bad.check(self.total_rows, self.max_fraction)
 
 
 class ShowProgress(L.Callback):

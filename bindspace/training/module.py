@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from bindspace.contract import PluginError, TermConfig, UserError, unknown
 from bindspace.data import Batch, batch_of
 from bindspace.ledger import Ledger
-from bindspace.settings import OptimSettings, Pair, moving, pair_name, pair_term
+from bindspace.settings import OptimSettings, Pair, pair_name, pair_term, trainable_pairs
 from bindspace.space import Space, Temperature, Tower
 from bindspace.training.cached_gradients import CachedGradients, in_one_go
 from bindspace.training.freezing import (
@@ -80,7 +80,7 @@ class BindModule(L.LightningModule):
         self.cached = CachedGradients(space, micro_batch, self) if micro_batch else None
         self._reducing = ExitStack()
         self.space, self.steps, self.optim = space, steps, optim or OptimSettings()
-        self.pairs = moving(pairs, wholly_frozen(space, freeze))
+        self.pairs = trainable_pairs(pairs, wholly_frozen(space, freeze))
         configs = [*(pair_term(pair, loss or InfoNceConfig()) for pair in self.pairs), *terms]
         self.members = list(dict.fromkeys(name for term in configs for name in term.takes(space.pivot)))
         self.frozen = set(freeze) | (set(space.modalities) - set(self.members))
@@ -96,7 +96,7 @@ class BindModule(L.LightningModule):
         self.references = dict(references or {})
         self.recording = Recording(space, self.listed)
         self._seen: dict[str, int] = {}
-        self._given: tuple[Any, Any] = (None, None)  # the batch as it came, and as it is used
+        self._given: tuple[Any, Any] = (None, None)  # the batch as a `training_step` of your own gets it, and as ours
 
     def setup(self, stage: str) -> None:
         """Freezes what is to be frozen, before DDP looks: it sums over ranks only what has a gradient by then."""
@@ -191,7 +191,7 @@ class BindModule(L.LightningModule):
         return total
 
     def on_validation_epoch_start(self) -> None:
-        """Begins anew."""
+        """Forgets the embeddings of the last validation."""
         self._validated: dict[tuple[str, str], Validated] = {}
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -227,7 +227,8 @@ class BindModule(L.LightningModule):
         if not isinstance(loss, Tensor) or loss.ndim:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise PluginError(f"the term {listed.label}: expected forward to return a scalar tensor, got {shape}")
-        if self.device.type == "cpu" and not bool(loss.isfinite()):
+        # On a GPU the question waits for the device, so it is put where the metrics wait for it as well.
+        if (due or self.device.type == "cpu") and not bool(loss.isfinite()):
             at, value = self.first_step + self.global_step, float(loss.detach())
             raise UserError(f"the term {listed.label} is {value} at step {at}: lower optim.lr, or raise a temperature")
         self.recording.note(listed, term_batch.taken, batch)

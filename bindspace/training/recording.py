@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bindspace.data import Batch
-from bindspace.ledger.observer import Observed, Observer, StepRecord, Taken, observed
+from bindspace.ledger.observer import Observed, Observer, Reached, StepRecord, Taken, names_of, note, observed, watched
 from bindspace.space import Space
 from bindspace.training.ranks import gather_lists
 from bindspace.training.terms.listing import Listed
@@ -31,9 +31,9 @@ class Recording:
         self.observers = {each.key: Observer(each.names) for each in listed}
         self._terms: list[tuple[Listed, Taken]] = []
         self._batches: list[Batch] = []
-        self._others: dict[str, list[Tensor]] = {}  # by modality: whether a gradient was not zero
+        self._others: Reached = {}
         self._inside = 0
-        self._owned: dict[str, list[Tensor]] = {}
+        self._owned: Reached = {}
         self._listed = list(listed)
         self._hooks: list[Any] = []
 
@@ -77,11 +77,7 @@ class Recording:
 
     def unaccounted(self, name: str, z: Tensor) -> Tensor:
         """The tensor, of which a gradient that is not zero goes on record as no term's."""
-        if not z.requires_grad:
-            return z
-        z = z.view_as(z)
-        z.register_hook(lambda gradient: self._others.setdefault(name, []).append(gradient.detach().ne(0).any()))
-        return z
+        return watched(z, name, self._others)
 
     def discard(self) -> None:
         """A step was skipped: nothing of it goes on record."""
@@ -91,7 +87,7 @@ class Recording:
         """The optimiser has stepped. Collective."""
         assert self.space.ledger is not None
         own = [observed(self.observers[listed.key], taken) for listed, taken in self._terms]
-        others = {name for name, flags in self._others.items() if bool(torch.stack(flags).any())}
+        others = names_of(self._others)
         ranks: list[tuple[list[Observed], set[str]]] = gather_lists([(own, others)])
         step = StepRecord(self._trainable)
         for number, (_, taken) in enumerate(self._terms):
@@ -127,7 +123,7 @@ class Recording:
                     self.space.ledger.record((name, other), self.source_of(batch), digests, **extra)
 
     def _owner(self, key: str, gradient: Tensor) -> None:
-        self._owned.setdefault(key, []).append(gradient.detach().ne(0).any())
+        note(key, self._owned, gradient)
 
     def _called(self, name: str, tower: nn.Module, args: Any, output: Any) -> Any:
         if self._inside or not torch.is_grad_enabled() or not isinstance(output, Tensor):

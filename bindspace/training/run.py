@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from bindspace.contract import UserError
+from bindspace.contract import UserError, registry
 from bindspace.data import LISTING, BadRows, Manifest, broken_pairs, check_groups, split_validation
 from bindspace.data.module import BindData, one_sentence
 from bindspace.io.files import write_json, write_text
@@ -161,7 +161,7 @@ def check_references(run: TrainRun, stages: list[Stage], train: list[Manifest], 
     known = {name for name, config in run.modality.items() if config.weights is not None} | kept
     for term in run.terms:
         for other in term.references():
-            shown = f"distillation {'-'.join(term.of)!r}"
+            shown = f"{registry.implementation(type(term), registry.TERMS)} {'-'.join(term.of)!r}"
             check_teachers(shown, term.of[0], [run.pivot, other], run.pivot, stages, known)
     for other in referenced(run):
         if not any(each.uses(other) and each.uses(run.pivot) for each in train):

@@ -32,9 +32,7 @@ class Session:
     bad: BadRows
     kept: set[str] = field(default_factory=set)  # modalities of the space that the run extends
     stages: list[Stage] = field(default_factory=list)
-    rebuilt: dict[str, str] = field(
-        default_factory=dict
-    )  # fingerprints of what was read from files and is never trained
+    rebuilt: dict[str, str] = field(default_factory=dict)  # hashes of what was read from files and is never trained
     throughput: list[dict[str, Any]] = field(default_factory=list)
 
     @property

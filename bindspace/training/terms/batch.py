@@ -15,7 +15,7 @@ from bindspace.data import Batch
 from bindspace.ledger.observer import EventKeys, Taken
 from bindspace.losses import content_keys
 from bindspace.space import Space
-from bindspace.training.ranks import ProcessRanks, gather_rows, world_size
+from bindspace.training.ranks import ProcessRanks, gather_counts, gather_rows, world_size
 from bindspace.training.references import References
 
 
@@ -198,12 +198,6 @@ def _gathered(held: np.ndarray, device: torch.device) -> list[np.ndarray]:
     """What each rank's events hold."""
     if world_size() == 1:
         return [held]
-    counts = _counts(len(held), device)
+    counts = gather_counts(torch.tensor([len(held)], device=device))[:, 0].tolist()
     rows = gather_rows(torch.from_numpy(held.astype(np.uint8)).to(device), counts).cpu().numpy().astype(bool)
     return np.split(rows, np.cumsum(counts)[:-1])
-
-
-def _counts(count: int, device: torch.device) -> list[int]:
-    from bindspace.training.ranks import gather_counts
-
-    return [int(each) for each in gather_counts(torch.tensor([count], device=device))[:, 0].tolist()]
