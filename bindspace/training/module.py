@@ -81,8 +81,8 @@ class BindModule(L.LightningModule):
         self._reducing = ExitStack()
         self.space, self.steps, self.optim = space, steps, optim or OptimSettings()
         self.pairs = trainable_pairs(pairs, wholly_frozen(space, freeze))
-        configs = [*(pair_term(pair, loss or InfoNceConfig()) for pair in self.pairs), *terms]
-        self.members = list(dict.fromkeys(name for term in configs for name in term.takes(space.pivot)))
+        pair_terms = [pair_term(pair, loss or InfoNceConfig()) for pair in self.pairs]
+        self.members = list(dict.fromkeys(name for x in [*pair_terms, *terms] for name in x.takes(space.pivot)))
         self.frozen = set(freeze) | (set(space.modalities) - set(self.members))
         for name in sorted(self.members):
             space.configs[name].tune.check(f"modality.{name}.tune")
@@ -91,7 +91,7 @@ class BindModule(L.LightningModule):
         self.lr, self.log_every, self.first_step, self.seed = lr, log_every, first_step, seed
         if space.ledger is None:
             space.ledger = new_ledger(space)
-        self.listed: list[Listed] = build_terms(space, configs, wholly_frozen(space, self.frozen))
+        self.listed: list[Listed] = build_terms(space, pair_terms, terms, wholly_frozen(space, self.frozen))
         self.terms = nn.ModuleDict({each.key: each.term for each in self.listed})
         self.references = dict(references or {})
         self.recording = Recording(space, self.listed)

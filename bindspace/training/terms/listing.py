@@ -15,7 +15,7 @@ from bindspace.training.terms.term import Term, TermContext
 
 @dataclass
 class Listed:
-    """One term: its settings, the modalities that it may take, and its label, like `image-text` or `gram/a-b-c`.
+    """One term: its settings, the modalities that it may take, and its label: a pair's name, or like `gram/a-b-c`.
 
     `key`: its name among the module's submodules.
     """
@@ -31,10 +31,14 @@ class Listed:
         return self.label.replace("/", "_").replace("-", "_").replace(".", "_")
 
 
-def build_terms(space: Space, configs: Sequence[TermConfig], frozen: Collection[str]) -> list[Listed]:
-    """The terms in order. Raises `PluginError` for one that breaks its contract."""
+def build_terms(
+    space: Space, pairs: Sequence[TermConfig], further: Sequence[TermConfig], frozen: Collection[str]
+) -> list[Listed]:
+    """The terms of the pairs, then further ones. Raises `PluginError` for one that breaks its contract."""
     found: list[Listed] = []
-    for config in configs:
+    labels = [pair_name(config.of[0], config.of[1], space.pivot) for config in pairs]
+    labels += [f"{_kind(config)}/{'-'.join(config.of)}" for config in further]
+    for label, config in zip(labels, [*pairs, *further]):
         names = config.takes(space.pivot)
         context = TermContext(
             dim=space.dim,
@@ -48,22 +52,17 @@ def build_terms(space: Space, configs: Sequence[TermConfig], frozen: Collection[
         kind = type(config).__qualname__
         if not isinstance(term, Term):
             raise PluginError(f"{kind}.build: expected a bindspace.Term, got {type(term).__name__}")
-        label = _label(space, config)
         taken = [each.label for each in found]
         number = sum(each == label or each.startswith(f"{label}#") for each in taken)
         found.append(Listed(f"{label}#{number + 1}" if number else label, config, term, names))
     return found
 
 
-def _label(space: Space, config: TermConfig) -> str:
-    """A pair's name for a term of two modalities, else the kind of term before its modalities."""
-    if len(config.of) == 2 and not config.references():
-        return pair_name(config.of[0], config.of[1], space.pivot)
+def _kind(config: TermConfig) -> str:
     try:
-        kind = registry.implementation(type(config), registry.TERMS)
+        return registry.implementation(type(config), registry.TERMS)
     except PluginError:  # a library user's own class
-        kind = type(config).__name__
-    return f"{kind}/{'-'.join(config.of)}"
+        return type(config).__name__
 
 
 def _head(space: Space, name: str) -> nn.Module:
